@@ -3,3 +3,4 @@
 //! No IO, no clock, no randomness: time and new ids come in as values.
 
 pub mod gateway;
+pub mod organization;

@@ -2,9 +2,26 @@
 //!
 //! The map, in the order of use; a module names only modules above it:
 //!
-//! - [`ids`], [`secret`]: identifiers and values that never print.
+//! - [`clock`], [`ids`], [`secret`]: time, identifiers, and values that never print.
 //! - [`domain`]: pure decisions (`decide`, `evolve`), without IO, clock or randomness.
+//! - [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
+//! - [`commit`]: one transaction, as a value.
+//! - [`store`]: the only place that knows SQL.
+//! - [`token`], [`vault`], [`watch`]: credentials, sealing, and waiting for outcomes.
+//! - [`execute`], [`register`]: the road from a command to the log.
 
+pub mod clock;
+pub mod commit;
 pub mod domain;
+pub mod envelope;
+pub mod execute;
 pub mod ids;
+pub mod job;
+pub mod problem;
+pub mod register;
 pub mod secret;
+pub mod store;
+pub mod token;
+pub mod vault;
+pub mod view;
+pub mod watch;

@@ -192,7 +192,9 @@ impl Cause {
             Self::TimedOut => Code::GatewayTimeout,
             Self::TlsFailed => Code::GatewayTlsFailed,
             Self::UpgradeForbidden | Self::CredentialRejected | Self::LockedOut => Code::GatewayAuthFailed,
-            Self::UpgradeRejected | Self::ProtocolViolation | Self::ProtocolMismatch => Code::GatewayProtocolError,
+            Self::UpgradeRejected | Self::ProtocolViolation | Self::ProtocolMismatch => {
+                Code::GatewayProtocolError
+            }
             Self::PairingRequired | Self::ControlUiRefused => Code::GatewayPairingRequired,
             Self::ScopeMissing => Code::GatewayScopeMissing,
             Self::OriginRefused => Code::GatewayOriginRejected,

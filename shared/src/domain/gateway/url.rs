@@ -136,7 +136,8 @@ impl FromStr for GatewayUrl {
         if parsed.port() == Some(0) {
             return Err(InvalidUrl::Port);
         }
-        let is_credential = |name: &str| CREDENTIAL_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let is_credential =
+            |name: &str| CREDENTIAL_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known));
         if parsed.query_pairs().any(|(name, _)| is_credential(&name)) {
             return Err(InvalidUrl::Credential);
         }

@@ -1,0 +1,91 @@
+//! What may be asked of a gateway's stream.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    event::{MainAgent, Requested, Verified},
+    failure::Failure,
+};
+
+/// What became of the main agent when a registration failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leftover {
+    /// It was never created.
+    Nothing,
+    /// It was created and removed again.
+    Removed {
+        /// As the gateway knows it.
+        agent_id: String,
+    },
+    /// It may still be there; a clean-up job goes on.
+    MayRemain,
+    /// It may still be there, and nothing dials that gateway again by itself.
+    LeftBehind {
+        /// As the gateway knows it.
+        agent_id: String,
+        /// Why it could not be removed.
+        why: String,
+    },
+}
+
+/// An order; whether it is followed, [`decide`](super::decide) says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Register it.
+    Request(Box<Requested>),
+    /// An attempt failed; another one follows.
+    RecordAttemptFailed {
+        /// Counted from 1.
+        attempt: u32,
+        /// Where and why.
+        failure: Failure,
+        /// When the next one starts.
+        retry_at: DateTime<Utc>,
+    },
+    /// A person must approve our device.
+    RecordPairingRequired {
+        /// Our device.
+        device_id: String,
+        /// The gateway's request.
+        request_id: Option<String>,
+        /// The command that approves it.
+        approve: String,
+        /// When waiting ends.
+        until: DateTime<Utc>,
+    },
+    /// Everything is done.
+    RecordCreated {
+        /// What the gateway said of itself.
+        verified: Verified,
+        /// Its main agent.
+        agent: MainAgent,
+    },
+    /// It failed for good.
+    RecordFailed {
+        /// Where and why.
+        failure: Failure,
+        /// Attempts that were made.
+        attempts: u32,
+        /// What is left on the gateway.
+        leftover: Leftover,
+    },
+    /// The clean-up after a failure succeeded.
+    RecordAgentRemoved {
+        /// As the gateway knows it.
+        agent_id: String,
+        /// Why it was removed.
+        why: String,
+    },
+    /// The clean-up after a failure was given up.
+    RecordAgentLeftBehind {
+        /// As the gateway knows it.
+        agent_id: String,
+        /// Why.
+        why: String,
+    },
+    /// The sealed token of a failed registration is no longer kept.
+    RecordTokenErased {
+        /// Why.
+        why: String,
+    },
+}

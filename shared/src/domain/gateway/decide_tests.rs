@@ -1,0 +1,183 @@
+use chrono::{DateTime, Utc};
+
+use super::*;
+use crate::{
+    domain::gateway::{
+        event::{MainAgent, Requested, Verified},
+        failure::Cause,
+        patience::Patience,
+        state::Occurrence,
+    },
+    ids::{AgentId, GatewayId, OperationId, OrganizationId},
+};
+
+fn requested(name: &str) -> Box<Requested> {
+    let at = DateTime::UNIX_EPOCH;
+    let id = uuid::Uuid::from_u128(7);
+    Box::new(Requested {
+        gateway: GatewayId::from(id),
+        organization_id: OrganizationId::from(id),
+        name: name.to_owned(),
+        url: "ws://127.0.0.1:1".parse().unwrap(),
+        workspace_root: "/w".to_owned(),
+        allow_insecure_tls: false,
+        disable_device_pairing: false,
+        gateway_agent_id: "agent-01JCXYZ1230000000000000000"
+            .parse::<AgentId>()
+            .unwrap_or_else(|_| AgentId::mint(at)),
+        has_token: true,
+        patience: Patience::Waiting,
+        requested_by: "ada".to_owned(),
+        operation: OperationId::from(id),
+    })
+}
+
+fn verified() -> Verified {
+    Verified { runtime_version: "2026.9.6".to_owned(), protocol: 4, scopes: vec![], latency_ms: 3 }
+}
+
+fn agent() -> MainAgent {
+    MainAgent {
+        agent_id: "agent-x".to_owned(),
+        workspace: "/w/agent-x".to_owned(),
+        files_written: vec![],
+        files_moved: vec![],
+        files_not_taken: vec![],
+        config_form: "entries".to_owned(),
+        wake: "started".to_owned(),
+    }
+}
+
+fn failure() -> Failure {
+    Failure::new(Stage::Tcp, Cause::ConnectionRefused, "refused")
+}
+
+fn pairing() -> Event {
+    Event::PairingRequired {
+        device_id: "d".to_owned(),
+        request_id: None,
+        approve: "a".to_owned(),
+        until: at(),
+    }
+}
+
+fn failed() -> Event {
+    Event::CreationFailed { failure: failure(), code: failure().cause.code(), attempts: 1 }
+}
+
+fn removed() -> Event {
+    Event::MainAgentRemoved { agent_id: "agent-x".to_owned(), why: "w".to_owned() }
+}
+
+fn at() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH
+}
+
+fn given(history: &[Event]) -> Gateway {
+    let mut version = 0;
+    history.iter().fold(Gateway::default(), |gateway, event| {
+        version += 1;
+        gateway.evolve(event, &Occurrence { at: at(), version, request_id: None })
+    })
+}
+
+fn histories() -> Vec<(&'static str, Vec<Event>)> {
+    let start = Event::Requested(requested("a"));
+    let attempt = Event::AttemptFailed { attempt: 1, failure: failure(), retry_at: at() };
+    let created =
+        [start.clone(), Event::Verified(verified()), Event::MainAgentProvisioned(agent()), Event::Created {}];
+    let erased = Event::SecretErased { which: "gateway token".to_owned(), why: "w".to_owned() };
+    vec![
+        ("unknown", vec![]),
+        ("requested", vec![start.clone()]),
+        ("attempt failed", vec![start.clone(), attempt]),
+        ("awaiting pairing", vec![start.clone(), pairing()]),
+        ("verified", created[..2].to_vec()),
+        ("provisioned", created[..3].to_vec()),
+        ("active", created.to_vec()),
+        ("failed", vec![start.clone(), failed()]),
+        ("failed, cleaned", vec![start.clone(), failed(), removed()]),
+        ("failed, erased", vec![start, failed(), erased]),
+    ]
+}
+
+fn commands() -> Vec<(&'static str, Command)> {
+    let failed = |leftover| Command::RecordFailed { failure: failure(), attempts: 2, leftover };
+    let (agent_id, why) = ("agent-x".to_owned(), "w".to_owned());
+    vec![
+        ("request", Command::Request(requested("a"))),
+        ("request another", Command::Request(requested("b"))),
+        ("attempt 1 failed", Command::RecordAttemptFailed { attempt: 1, failure: failure(), retry_at: at() }),
+        (
+            "pairing",
+            Command::RecordPairingRequired {
+                device_id: "d".to_owned(),
+                request_id: None,
+                approve: "a".to_owned(),
+                until: at(),
+            },
+        ),
+        ("created", Command::RecordCreated { verified: verified(), agent: agent() }),
+        ("failed, nothing left", failed(Leftover::Nothing)),
+        ("failed, removed", failed(Leftover::Removed { agent_id: agent_id.clone() })),
+        ("failed, may remain", failed(Leftover::MayRemain)),
+        (
+            "failed, left behind",
+            failed(Leftover::LeftBehind { agent_id: agent_id.clone(), why: why.clone() }),
+        ),
+        ("agent removed", Command::RecordAgentRemoved { agent_id: agent_id.clone(), why: why.clone() }),
+        ("agent left behind", Command::RecordAgentLeftBehind { agent_id, why: why.clone() }),
+        ("token erased", Command::RecordTokenErased { why }),
+    ]
+}
+
+fn name(event: &Event) -> String {
+    serde_json::to_value(event).unwrap()["type"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_state_answers_every_command() {
+    let mut table = String::new();
+    for (state, history) in histories() {
+        for (label, command) in commands() {
+            let outcome = match given(&history).decide(command) {
+                Ok(events) if events.is_empty() => "already so".to_owned(),
+                Ok(events) => events.iter().map(name).collect::<Vec<_>>().join(" + "),
+                Err(refusal) => format!("refused: {refusal}"),
+            };
+            table.push_str(&format!("{state:<17}| {label:<21}| {outcome}\n"));
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn every_decision_can_be_repeated_without_effect() {
+    for (state, history) in histories() {
+        for (label, command) in commands() {
+            let Ok(events) = given(&history).decide(command.clone()) else { continue };
+            let after: Vec<Event> = history.iter().cloned().chain(events).collect();
+            assert_eq!(given(&after).decide(command), Ok(vec![]), "{state}: {label} twice");
+        }
+    }
+}
+
+#[test]
+fn stored_names_are_pinned() {
+    insta::assert_snapshot!(Event::NAMES.join("\n"));
+    for (_, history) in histories() {
+        for event in history {
+            assert!(Event::NAMES.contains(&name(&event).as_str()), "{event:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stored_event_reads_back_as_it_was() {
+    for (_, history) in histories() {
+        for event in history {
+            let json = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event, "{json}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What happened to a gateway. The names are stored for ever and pinned by a snapshot.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    failure::{Code, Failure, Stage},
+    patience::Patience,
+    url::GatewayUrl,
+};
+use crate::ids::{AgentId, GatewayId, OperationId, OrganizationId};
+
+/// What was asked for, as it was parsed. The gateway's token is not here: it is sealed elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requested {
+    /// The gateway to be.
+    pub gateway: GatewayId,
+    /// Its owner.
+    pub organization_id: OrganizationId,
+    /// 1 to 200 characters.
+    pub name: String,
+    /// Where it listens.
+    pub url: GatewayUrl,
+    /// Absolute path on the gateway's host, without a trailing slash.
+    pub workspace_root: String,
+    /// TLS certificates are not checked.
+    pub allow_insecure_tls: bool,
+    /// `control_ui` mode.
+    pub disable_device_pairing: bool,
+    /// The main agent; the same for every attempt.
+    pub gateway_agent_id: AgentId,
+    /// Whether a token was given.
+    pub has_token: bool,
+    /// How long to try.
+    pub patience: Patience,
+    /// Who asked, by name.
+    pub requested_by: String,
+    /// The operation that this starts.
+    pub operation: OperationId,
+}
+
+/// What a gateway said of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// As the gateway writes it.
+    pub runtime_version: String,
+    /// The protocol that was agreed on: 3 or 4.
+    pub protocol: u32,
+    /// The scopes that it granted, where it tells them.
+    pub scopes: Vec<String>,
+    /// From the first byte of the dial to hello.
+    pub latency_ms: u64,
+}
+
+/// The main agent as it stands on the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MainAgent {
+    /// As the gateway returned it.
+    pub agent_id: String,
+    /// Path on the gateway's host.
+    pub workspace: String,
+    /// Files that were written.
+    pub files_written: Vec<String>,
+    /// Files whose content ends AGENTS.md, because the gateway does not take them.
+    pub files_moved: Vec<String>,
+    /// Files that the gateway does not take and that stand nowhere else.
+    pub files_not_taken: Vec<String>,
+    /// `list`, `entries` or `none`: the form of the configuration that our entry was written to.
+    pub config_form: String,
+    /// What became of the first message: `started`, `ok`, or the gateway's error.
+    pub wake: String,
+}
+
+/// What happened; past tense, never edited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Event {
+    /// Somebody asked for the gateway.
+    #[serde(rename = "GatewayRequested")]
+    Requested(Box<Requested>),
+    /// An attempt failed and another is scheduled.
+    #[serde(rename = "ProvisioningAttemptFailed")]
+    AttemptFailed {
+        /// Counted from 1.
+        attempt: u32,
+        /// Where and why.
+        #[serde(flatten)]
+        failure: Failure,
+        /// When the next attempt starts.
+        retry_at: DateTime<Utc>,
+    },
+    /// A person must approve our device on the gateway; it is asked again until then.
+    PairingRequired {
+        /// Our device.
+        device_id: String,
+        /// The gateway's request, where it told one.
+        request_id: Option<String>,
+        /// The command to run on the gateway's host.
+        approve: String,
+        /// When waiting ends.
+        until: DateTime<Utc>,
+    },
+    /// It is reachable, let us in and is new enough.
+    #[serde(rename = "GatewayVerified")]
+    Verified(Verified),
+    /// Its main agent stands.
+    MainAgentProvisioned(MainAgent),
+    /// The registration is complete; terminal for its operation.
+    #[serde(rename = "GatewayCreated")]
+    Created {},
+    /// The registration failed; terminal for its operation.
+    #[serde(rename = "GatewayCreationFailed")]
+    CreationFailed {
+        /// Where and why.
+        #[serde(flatten)]
+        failure: Failure,
+        /// The problem code that the caller is told.
+        code: Code,
+        /// Attempts that were made.
+        attempts: u32,
+    },
+    /// The main agent was removed from the gateway.
+    MainAgentRemoved {
+        /// As the gateway knows it.
+        agent_id: String,
+        /// Why it was removed.
+        why: String,
+    },
+    /// The main agent may still be on the gateway; nothing of ours looks after it any more.
+    MainAgentLeftBehind {
+        /// As the gateway knows it.
+        agent_id: String,
+        /// Why it could not be removed.
+        why: String,
+    },
+    /// A sealed secret was erased.
+    SecretErased {
+        /// Which, for example `gateway token`.
+        which: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Event {
+    /// Every stored name, in the order of the variants.
+    pub const NAMES: [&'static str; 10] = [
+        "GatewayRequested",
+        "ProvisioningAttemptFailed",
+        "PairingRequired",
+        "GatewayVerified",
+        "MainAgentProvisioned",
+        "GatewayCreated",
+        "GatewayCreationFailed",
+        "MainAgentRemoved",
+        "MainAgentLeftBehind",
+        "SecretErased",
+    ];
+
+    /// The stage a failure event names, for logs.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        match self {
+            Self::AttemptFailed { failure, .. } | Self::CreationFailed { failure, .. } => Some(failure.stage),
+            Self::Requested(_)
+            | Self::PairingRequired { .. }
+            | Self::Verified(_)
+            | Self::MainAgentProvisioned(_)
+            | Self::Created {}
+            | Self::MainAgentRemoved { .. }
+            | Self::MainAgentLeftBehind { .. }
+            | Self::SecretErased { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Why a command was refused.
+
+use crate::ids::GatewayId;
+
+/// The domain said no; nothing was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing was ever registered under this id.
+    #[error("no gateway was registered under this id")]
+    NotRegistered,
+    /// Another registration has this id.
+    #[error("gateway {0} is registered already")]
+    AlreadyRegistered(GatewayId),
+    /// The registration has ended otherwise.
+    #[error("the registration of gateway {gateway} has ended already: it {outcome}")]
+    AlreadyEnded {
+        /// The gateway.
+        gateway: GatewayId,
+        /// `succeeded` or `failed`.
+        outcome: &'static str,
+    },
+    /// The registration has not failed, so there is nothing to clean up after it.
+    #[error("the registration of gateway {0} has not failed")]
+    NotFailed(GatewayId),
+}

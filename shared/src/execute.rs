@@ -1,0 +1,162 @@
+//! The one road from a command to the log: load, fold, decide, evolve, commit; on a conflict again.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    commit::{Commit, CommitError, Receipt},
+    domain::gateway::{Command, Event, Gateway, Occurrence, Refusal},
+    envelope::{Actor, Metadata, NewEvent, Recorded, StreamId},
+    ids::{EventId, GatewayId},
+    store::{Store, StoreError},
+    view::gateway_rows,
+};
+
+/// Decisions on a stream that somebody else keeps moving.
+const TRIES_MAX: u32 = 3;
+
+/// Who acts and why; recorded with every event.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Who.
+    pub actor: Actor,
+    /// The HTTP request.
+    pub request_id: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// The worker that acts.
+    pub worker_id: Option<String>,
+    /// The attempt that it makes.
+    pub attempt: Option<u32>,
+    /// The event that led here.
+    pub causation_id: Option<EventId>,
+}
+
+/// Why a command had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The domain said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store said no.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The stream could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads a gateway's stream and folds it.
+///
+/// # Errors
+///
+/// [`StoreError`] if the stream cannot be read, or holds events that this program does not know.
+pub async fn load(store: &dyn Store, gateway: GatewayId) -> Result<Gateway, StoreError> {
+    fold(&store.load(&StreamId::from(gateway)).await?)
+}
+
+/// Folds recorded events of a gateway.
+///
+/// # Errors
+///
+/// [`StoreError::Unreadable`] for an event that this program does not know.
+pub fn fold(history: &[Recorded]) -> Result<Gateway, StoreError> {
+    let mut gateway = Gateway::default();
+    for recorded in history {
+        let unreadable =
+            |_| StoreError::Unreadable { what: "gateway event", value: recorded.event_type.clone() };
+        let event: Event = recorded.event().map_err(unreadable)?;
+        let metadata = recorded.parse_metadata().map_err(unreadable)?;
+        let occurrence = Occurrence {
+            at: recorded.recorded_at,
+            version: recorded.version,
+            request_id: metadata.request_id,
+        };
+        gateway = gateway.evolve(&event, &occurrence);
+    }
+    Ok(gateway)
+}
+
+/// Decides a command on a gateway's stream and commits what follows, with what `complete` adds: jobs, secrets, the end
+/// of a delivery. `complete` is not called, and nothing is written, if the decision is "already so" — unless
+/// `complete` is needed to end a delivery, for which the commit may be empty of events.
+///
+/// # Errors
+///
+/// [`ExecuteError`]: refused, not written, or not readable.
+pub async fn execute(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    (gateway, command): (GatewayId, Command),
+    context: &Context,
+    complete: impl Fn(&mut Commit) + Send + Sync,
+) -> Result<Receipt, ExecuteError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let state = load(store, gateway).await?;
+        let events = state.decide(command.clone())?;
+        let mut commit = build(clock, (gateway, state), &events, context)?;
+        complete(&mut commit);
+        match store.commit(commit).await {
+            Err(CommitError::Conflict { .. }) if tries < TRIES_MAX => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// The commit of events that were decided on a state.
+///
+/// # Errors
+///
+/// [`ExecuteError::Commit`] if an event cannot be written as JSON, which would be a bug.
+pub fn build(
+    clock: &dyn Clock,
+    (gateway, state): (GatewayId, Gateway),
+    events: &[Event],
+    context: &Context,
+) -> Result<Commit, ExecuteError> {
+    let at = clock.now();
+    let stream = StreamId::from(gateway);
+    let bug = |source: serde_json::Error| CommitError::Store {
+        stream: stream.clone(),
+        source: Arc::new(StoreError::Unreadable { what: "event to write", value: source.to_string() }),
+    };
+    let expected = match &state {
+        Gateway::Unknown => 0,
+        Gateway::Known(known) => known.revision,
+    };
+    let mut after = state;
+    let mut version = expected;
+    let mut new_events = vec![];
+    for event in events {
+        version += 1;
+        let occurrence = Occurrence { at, version, request_id: context.request_id.clone() };
+        after = after.evolve(event, &occurrence);
+        let operation = match &after {
+            Gateway::Unknown => None,
+            Gateway::Known(known) => Some(known.request.operation),
+        };
+        let metadata = Metadata {
+            actor: context.actor.clone(),
+            operation,
+            correlation_id: operation,
+            causation_id: context.causation_id,
+            request_id: context.request_id.clone(),
+            traceparent: context.traceparent.clone(),
+            worker_id: context.worker_id.clone(),
+            attempt: context.attempt,
+        };
+        new_events.push(NewEvent::new(EventId::mint(at), event, &metadata).map_err(bug)?);
+    }
+    let organization = match &after {
+        Gateway::Unknown => None,
+        Gateway::Known(known) => Some(known.request.organization_id),
+    };
+    let mut commit = Commit::new(stream.clone(), organization, expected, at);
+    if !events.is_empty() {
+        commit.rows = gateway_rows(&after).map_err(bug)?;
+    }
+    commit.events = new_events;
+    Ok(commit)
+}

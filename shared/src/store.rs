@@ -1,0 +1,283 @@
+//! Where everything is kept. Two implementations, one behaviour: the conformance suite is its definition.
+
+pub mod plan;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use crate::{
+    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    domain::organization::{Role, Token},
+    envelope::{Hash, Recorded, StreamId},
+    ids::{AgentId, GatewayId, JobId, LeaseToken, MemberId, OperationId, OrganizationId, TokenId},
+    job::{Job, Lease},
+};
+
+/// Most commits that share a transaction.
+pub const BATCH_COMMITS_MAX: usize = 256;
+/// Most bytes that share a transaction, roughly.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// The database failed, or holds what this program cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The driver's error: the database is away, full, locked or damaged.
+    #[error("the database failed while it was asked to {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The driver's error.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the database schema could not be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A stored value is not what this program writes.
+    #[error("the database holds a {what} that this program cannot read: {value:?}")]
+    Unreadable {
+        /// What it should be.
+        what: &'static str,
+        /// What it is; never a secret.
+        value: String,
+    },
+    /// The file cannot be used.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Names what was being done when the driver failed.
+    pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+}
+
+/// A page of documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// JSON documents, newest first.
+    pub items: Vec<String>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// An operation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOperation {
+    /// Its id.
+    pub id: OperationId,
+    /// Whose.
+    pub organization: OrganizationId,
+    /// Stored status.
+    pub status: String,
+    /// JSON of an `OperationRead`.
+    pub document: String,
+    /// A worker holds its job now.
+    pub running: bool,
+}
+
+/// Who a credential belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// An API token.
+    Token {
+        /// Its organization; `None` for the operator's own.
+        organization: Option<OrganizationId>,
+        /// What it may do.
+        token: Token,
+        /// Its member's name and role, if that still exists.
+        member: Option<(String, Role)>,
+    },
+    /// A main agent's token.
+    Agent {
+        /// Which agent.
+        agent: AgentId,
+    },
+}
+
+/// The end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// Of the last event; 0 for an empty log.
+    pub position: u64,
+    /// Of the last event.
+    pub hash: Hash,
+}
+
+/// What to claim.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Stored with the lease, for people.
+    pub worker: String,
+    /// Most jobs to take.
+    pub permits: u32,
+    /// How long the lease is.
+    pub lease: std::time::Duration,
+    /// Now, for a store without a clock of its own.
+    pub now: DateTime<Utc>,
+}
+
+/// A job on its way to the worker in this process, with the permit it runs under.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// The job.
+    pub lease: Lease,
+    /// Given back when the job ends.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// The worker in this process: a commit may lease a job to it before it is written, and hand it over in memory.
+#[derive(Debug, Clone)]
+pub struct LocalWorker {
+    /// Stored with the lease.
+    pub worker: String,
+    /// Its free permits.
+    pub permits: Arc<Semaphore>,
+    /// How long a lease is.
+    pub lease: std::time::Duration,
+    /// Where the jobs go.
+    pub jobs: mpsc::UnboundedSender<HandedOver>,
+}
+
+/// Counters since the store was opened, for tests and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Transactions that wrote commits.
+    pub transactions: u64,
+    /// Commits in them, refused ones included.
+    pub commits: u64,
+}
+
+/// A row of the queue, for people and tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedJob {
+    /// The job.
+    pub job: Job,
+    /// Who holds it, until when.
+    pub leased: Option<(String, DateTime<Utc>)>,
+}
+
+/// An organization as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationRow {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name.
+    pub name: String,
+    /// When it was founded.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A member as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRow {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// The event log, the read models, the queue, the secrets and the keys of one installation.
+///
+/// Every method fails with [`StoreError`] when the database does; nothing panics.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync {
+    /// Writes a commit, together with others that wait: durable when it returns.
+    async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError>;
+    /// A whole stream, in order.
+    async fn load(&self, stream: &StreamId) -> Result<Vec<Recorded>, StoreError>;
+    /// A page of a stream after a global position.
+    async fn stream_page(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError>;
+    /// A page of the whole log after a global position.
+    async fn log_page(&self, after: u64, limit: u32) -> Result<Vec<Recorded>, StoreError>;
+    /// The end of the log, as `log_head` has it.
+    async fn head(&self) -> Result<Head, StoreError>;
+    /// Follows the log's position as far as this process knows it: a hint, never a proof.
+    fn positions(&self) -> watch::Receiver<u64>;
+
+    /// A registered gateway's document.
+    async fn gateway(&self, owner: OrganizationId, id: GatewayId) -> Result<Option<String>, StoreError>;
+    /// A page of an organization's gateways, newest first.
+    async fn gateways(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError>;
+    /// An operation.
+    async fn operation(&self, id: OperationId) -> Result<Option<StoredOperation>, StoreError>;
+    /// Several operations in one query, in no order.
+    async fn operations(&self, ids: &[OperationId]) -> Result<Vec<StoredOperation>, StoreError>;
+    /// A main agent's document.
+    async fn agent(&self, owner: OrganizationId, id: AgentId) -> Result<Option<String>, StoreError>;
+    /// Every organization, oldest first.
+    async fn organizations(&self) -> Result<Vec<OrganizationRow>, StoreError>;
+    /// An organization's members, oldest first.
+    async fn members(&self, owner: OrganizationId) -> Result<Vec<MemberRow>, StoreError>;
+    /// Tokens of an organization; `None` for the operator's own.
+    async fn tokens(&self, owner: Option<OrganizationId>) -> Result<Vec<Token>, StoreError>;
+    /// The owner of a token, if there is one.
+    async fn token_owner(&self, id: TokenId) -> Result<Option<Option<OrganizationId>>, StoreError>;
+    /// Who a token hash belongs to.
+    async fn credential(&self, hash: &[u8]) -> Result<Option<Credential>, StoreError>;
+    /// A key that is still kept at `now`.
+    async fn key(
+        &self,
+        owner: OrganizationId,
+        route: &str,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<KeyClaim>, StoreError>;
+    /// A sealed secret.
+    async fn secret(&self, owner: &str) -> Result<Option<Sealed>, StoreError>;
+    /// Puts a value of the installation unless there is one, and returns the one that stands.
+    async fn installation_value(
+        &self,
+        name: &str,
+        or_put: Option<&str>,
+    ) -> Result<Option<String>, StoreError>;
+
+    /// Leases due jobs: none whose gateway key is leased, at most one per key.
+    async fn claim(&self, claim: Claim) -> Result<Vec<Lease>, StoreError>;
+    /// Renews leases in one statement and returns the jobs that are still held.
+    async fn renew(
+        &self,
+        held: &[(JobId, LeaseToken)],
+        lease: std::time::Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<JobId>, StoreError>;
+    /// Hands leases back: the jobs are due at once, and no lease counts as lost.
+    async fn release(&self, held: &[(JobId, LeaseToken)]) -> Result<(), StoreError>;
+    /// When the next job is due, or the next lease ends.
+    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
+    /// Voids every lease: at the start of the only process of an embedded installation.
+    async fn void_leases(&self) -> Result<u64, StoreError>;
+    /// The whole queue.
+    async fn jobs(&self) -> Result<Vec<QueuedJob>, StoreError>;
+    /// Woken when a commit of this process enqueued a job that was not handed over.
+    fn enqueued(&self) -> Arc<Notify>;
+    /// Lets commits hand jobs to the worker in this process; `None` ends that.
+    fn attach(&self, worker: Option<LocalWorker>);
+
+    /// Really asks the database.
+    async fn ping(&self) -> Result<(), StoreError>;
+    /// Counters.
+    fn stats(&self) -> Stats;
+    /// Ends what waits, then closes the database.
+    async fn close(&self);
+}

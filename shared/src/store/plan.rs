@@ -1,0 +1,213 @@
+//! What a batch of commits writes, decided in memory under the head lock; the same for every database.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Head, LocalWorker};
+use crate::{
+    commit::{
+        Commit, CommitError, CredentialChange, Finish, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then,
+    },
+    envelope::{Hash, Recorded, StreamId},
+    ids::{JobId, LeaseToken, OrganizationId},
+    job::{Job, Lease},
+    view::Row,
+};
+
+/// What identifies an idempotency key.
+pub type KeyId = (OrganizationId, String, String);
+
+/// What was read under the head lock: everything that the batch touches.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The end of the log.
+    pub head: Head,
+    /// Version of each stream that has events.
+    pub versions: HashMap<StreamId, u64>,
+    /// Keys that are there.
+    pub keys: HashMap<KeyId, KeyClaim>,
+    /// Lease token of each job that is there and leased.
+    pub leases: HashMap<JobId, LeaseToken>,
+    /// Gateway keys that have a job already.
+    pub queued_keys: HashSet<String>,
+}
+
+/// A job to insert, leased to the local worker if it is handed over.
+#[derive(Debug)]
+pub struct JobInsert {
+    /// The job.
+    pub job: Job,
+    /// The lease's token, if it is handed over.
+    pub leased: Option<LeaseToken>,
+}
+
+/// Everything to write, and what to answer.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The log's end afterwards.
+    pub head: Head,
+    /// Events in order.
+    pub events: Vec<Recorded>,
+    /// One per table and id.
+    pub rows: Vec<Row>,
+    /// Jobs.
+    pub jobs: Vec<JobInsert>,
+    /// Deliveries that end.
+    pub finishes: Vec<Finish>,
+    /// Keys.
+    pub keys: Vec<KeyClaim>,
+    /// Secrets, in order.
+    pub secrets: Vec<SecretChange>,
+    /// Credentials, in order.
+    pub credentials: Vec<CredentialChange>,
+    /// One answer per commit, in the order of the batch.
+    pub answers: Vec<Result<Receipt, CommitError>>,
+    /// What goes to the local worker once the transaction is durable.
+    pub handed_over: Vec<(Lease, OwnedSemaphorePermit)>,
+}
+
+/// Numbers, hashes and chains what is accepted; refuses the rest, each alone.
+#[must_use]
+pub fn plan(batch: Vec<Commit>, mut facts: Facts, local: Option<&LocalWorker>) -> Plan {
+    let mut plan = Plan { head: facts.head, ..Plan::default() };
+    let mut rows = HashMap::new();
+    for commit in batch {
+        let answer = match refuse(&commit, &facts, plan.head) {
+            Some(refused) => Err(refused),
+            None => Ok(accept(commit, &mut facts, &mut plan, &mut rows)),
+        };
+        plan.answers.push(answer);
+    }
+    let mut rows: Vec<(usize, Row)> = rows.into_values().collect();
+    rows.sort_by_key(|(order, _)| *order);
+    plan.rows = rows.into_iter().map(|(_, row)| row).collect();
+    if let Some(local) = local {
+        hand_over(&mut plan, &facts, local);
+    }
+    plan
+}
+
+fn refuse(commit: &Commit, facts: &Facts, head: Head) -> Option<CommitError> {
+    if commit.only_on_empty_log && head.position > 0 {
+        return Some(CommitError::NotEmpty);
+    }
+    if let Some(key) = &commit.key
+        && let Some(taken) = facts.keys.get(&key_id(key))
+        && key.created_at - taken.created_at < chrono::TimeDelta::hours(KEY_KEPT_HOURS)
+    {
+        return Some(CommitError::KeyTaken {
+            operation: taken.operation,
+            fingerprint: taken.fingerprint.clone(),
+        });
+    }
+    if let Some(finish) = &commit.finish
+        && facts.leases.get(&finish.job) != Some(&finish.token)
+    {
+        return Some(CommitError::LeaseLost { job: finish.job });
+    }
+    let actual = facts.versions.get(&commit.stream).copied().unwrap_or(0);
+    if actual != commit.expected {
+        return Some(CommitError::Conflict {
+            stream: commit.stream.clone(),
+            expected: commit.expected,
+            actual,
+        });
+    }
+    None
+}
+
+fn key_id(key: &KeyClaim) -> KeyId {
+    (key.organization, key.route.clone(), key.key.clone())
+}
+
+fn accept(
+    commit: Commit,
+    facts: &mut Facts,
+    plan: &mut Plan,
+    rows: &mut HashMap<(u8, String), (usize, Row)>,
+) -> Receipt {
+    let mut version = commit.expected;
+    let mut last_event = None;
+    for event in commit.events {
+        version += 1;
+        last_event = Some(event.event_id);
+        let mut recorded = Recorded {
+            position: plan.head.position + 1,
+            event_id: event.event_id,
+            stream: commit.stream.clone(),
+            version,
+            event_type: event.event_type,
+            schema_version: event.schema_version,
+            organization: commit.organization,
+            data: event.data,
+            metadata: event.metadata,
+            recorded_at: commit.recorded_at,
+            hash: Hash::default(),
+        };
+        recorded.hash = recorded.hash_after(plan.head.hash);
+        plan.head = Head { position: recorded.position, hash: recorded.hash };
+        plan.events.push(recorded);
+    }
+    facts.versions.insert(commit.stream, version);
+    for row in commit.rows {
+        let order = rows.len();
+        rows.insert(row_id(&row), (order, row));
+    }
+    if let Some(finish) = commit.finish {
+        // The delivery ends here, whatever becomes of the row: a second commit for it is refused.
+        facts.leases.remove(&finish.job);
+        plan.finishes.push(finish);
+    }
+    if let Some(key) = commit.key {
+        facts.keys.insert(key_id(&key), key.clone());
+        plan.keys.push(key);
+    }
+    plan.jobs.extend(commit.jobs.into_iter().map(|job| JobInsert { job, leased: None }));
+    plan.secrets.extend(commit.secrets);
+    plan.credentials.extend(commit.credentials);
+    Receipt { position: plan.head.position, version, last_event }
+}
+
+fn row_id(row: &Row) -> (u8, String) {
+    match row {
+        Row::Gateway { id, .. } => (0, id.to_string()),
+        Row::Operation { id, .. } => (1, id.to_string()),
+        Row::Agent { id, .. } => (2, id.to_string()),
+        Row::Organization { id, .. } => (3, id.to_string()),
+        Row::Member { id, .. } => (4, id.to_string()),
+        Row::Token { id, .. } => (5, id.to_string()),
+    }
+}
+
+/// Leases new jobs to the local worker while it has permits and nothing else is queued for their gateway key.
+fn hand_over(plan: &mut Plan, facts: &Facts, local: &LocalWorker) {
+    let Some(now) = plan.events.last().map(|event| event.recorded_at) else { return };
+    let mut taken = facts.queued_keys.clone();
+    for insert in &mut plan.jobs {
+        let is_first = taken.insert(insert.job.gateway_key.clone());
+        if !is_first || insert.job.run_at > now {
+            continue;
+        }
+        let Ok(permit) = std::sync::Arc::clone(&local.permits).try_acquire_owned() else { return };
+        let token = LeaseToken::mint(now);
+        insert.leased = Some(token);
+        plan.handed_over.push((Lease { job: insert.job.clone(), token, lost_leases: 0 }, permit));
+    }
+}
+
+impl Finish {
+    /// Splits deliveries into those whose row goes and those that run again.
+    #[must_use]
+    pub fn split(finishes: &[Self]) -> (Vec<JobId>, Vec<(JobId, chrono::DateTime<chrono::Utc>, u32)>) {
+        let mut deleted = vec![];
+        let mut again = vec![];
+        for finish in finishes {
+            match finish.then {
+                Then::Delete => deleted.push(finish.job),
+                Then::RunAt { at, attempt } => again.push((finish.job, at, attempt)),
+            }
+        }
+        (deleted, again)
+    }
+}

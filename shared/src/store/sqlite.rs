@@ -1,0 +1,284 @@
+//! The embedded store: one SQLite file, one writer that groups waiting commits, and a pool of readers.
+
+mod commit;
+mod load;
+mod migrate;
+mod queue;
+mod views;
+mod writer;
+
+use std::{
+    path::Path,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{
+    ConnectOptions, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::{
+    Claim, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats, Store,
+    StoreError, StoredOperation,
+};
+use crate::{
+    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    domain::organization::Token,
+    envelope::{Recorded, StreamId},
+    ids::{AgentId, GatewayId, JobId, LeaseToken, OperationId, OrganizationId, TokenId},
+    job::Lease,
+};
+use writer::{Write, Writer};
+
+/// Connections that only read.
+const READERS: u32 = 4;
+/// Writes that may wait for the writer before the next one waits to be taken.
+const WAITING_MAX: usize = 4_096;
+
+/// What the writer and its callers share.
+#[derive(Debug)]
+struct Shared {
+    position: watch::Sender<u64>,
+    enqueued: Arc<Notify>,
+    local: Mutex<Option<LocalWorker>>,
+    transactions: AtomicU64,
+    commits: AtomicU64,
+}
+
+impl Shared {
+    fn local(&self) -> Option<LocalWorker> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A SQLite file. Cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    writes: mpsc::Sender<Write>,
+    shared: Arc<Shared>,
+}
+
+impl SqliteStore {
+    /// Opens the file, creates it if it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::File`] or [`StoreError::Database`] if the file cannot be opened, [`StoreError::Migrate`] if its
+    /// schema is newer than this program or damaged.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str("sqlite://")
+            .map_err(StoreError::doing("read the database URL"))?
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An answered commit survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .foreign_keys(true)
+            .pragma("journal_size_limit", "67108864")
+            .disable_statement_logging();
+        let mut connection = options.connect().await.map_err(StoreError::doing("open the database file"))?;
+        migrate::run(&mut connection).await?;
+        let head = commit::read_head(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(StoreError::doing("open the database file for reading"))?;
+        let shared = Arc::new(Shared {
+            position: watch::Sender::new(head.position),
+            enqueued: Arc::new(Notify::new()),
+            local: Mutex::new(None),
+            transactions: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+        });
+        let (writes, waiting) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(Writer::new(connection, Arc::clone(&shared)).run(waiting));
+        Ok(Self { readers, writes, shared })
+    }
+
+    /// Sends a write to the writer and waits for its answer.
+    async fn ask<T>(
+        &self,
+        write: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Write,
+    ) -> Result<T, StoreError> {
+        let (answer, waiting) = oneshot::channel();
+        self.writes.send(write(answer)).await.map_err(|_| StoreError::Closed)?;
+        waiting.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError> {
+        let closed =
+            CommitError::Store { stream: commit.stream.clone(), source: Arc::new(StoreError::Closed) };
+        let (answer, waiting) = oneshot::channel();
+        let write = Write::Commit { commit: Box::new(commit), answer };
+        if self.writes.send(write).await.is_err() {
+            return Err(closed);
+        }
+        waiting.await.unwrap_or(Err(closed))
+    }
+
+    async fn load(&self, stream: &StreamId) -> Result<Vec<Recorded>, StoreError> {
+        load::stream(&self.readers, stream, 0, u32::MAX).await
+    }
+
+    async fn stream_page(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        load::stream(&self.readers, stream, after, limit).await
+    }
+
+    async fn log_page(&self, after: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        load::log(&self.readers, after, limit).await
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        let mut connection =
+            self.readers.acquire().await.map_err(StoreError::doing("read the head of the log"))?;
+        commit::read_head(&mut connection).await
+    }
+
+    fn positions(&self) -> watch::Receiver<u64> {
+        self.shared.position.subscribe()
+    }
+
+    async fn gateway(&self, owner: OrganizationId, id: GatewayId) -> Result<Option<String>, StoreError> {
+        views::gateway(&self.readers, owner, id).await
+    }
+
+    async fn gateways(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError> {
+        views::gateways(&self.readers, owner, limit, offset).await
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<Option<StoredOperation>, StoreError> {
+        Ok(views::operations(&self.readers, &[id]).await?.pop())
+    }
+
+    async fn operations(&self, ids: &[OperationId]) -> Result<Vec<StoredOperation>, StoreError> {
+        views::operations(&self.readers, ids).await
+    }
+
+    async fn agent(&self, owner: OrganizationId, id: AgentId) -> Result<Option<String>, StoreError> {
+        views::agent(&self.readers, owner, id).await
+    }
+
+    async fn organizations(&self) -> Result<Vec<OrganizationRow>, StoreError> {
+        views::organizations(&self.readers).await
+    }
+
+    async fn members(&self, owner: OrganizationId) -> Result<Vec<MemberRow>, StoreError> {
+        views::members(&self.readers, owner).await
+    }
+
+    async fn tokens(&self, owner: Option<OrganizationId>) -> Result<Vec<Token>, StoreError> {
+        views::tokens(&self.readers, owner).await
+    }
+
+    async fn token_owner(&self, id: TokenId) -> Result<Option<Option<OrganizationId>>, StoreError> {
+        views::token_owner(&self.readers, id).await
+    }
+
+    async fn credential(&self, hash: &[u8]) -> Result<Option<Credential>, StoreError> {
+        views::credential(&self.readers, hash).await
+    }
+
+    async fn key(
+        &self,
+        owner: OrganizationId,
+        route: &str,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<KeyClaim>, StoreError> {
+        views::key(&self.readers, (owner, route, key), now).await
+    }
+
+    async fn secret(&self, owner: &str) -> Result<Option<Sealed>, StoreError> {
+        views::secret(&self.readers, owner).await
+    }
+
+    async fn installation_value(
+        &self,
+        name: &str,
+        or_put: Option<&str>,
+    ) -> Result<Option<String>, StoreError> {
+        let name = name.to_owned();
+        let or_put = or_put.map(str::to_owned);
+        self.ask(|answer| Write::InstallationValue { name, or_put, answer }).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Lease>, StoreError> {
+        self.ask(|answer| Write::Claim { claim, answer }).await
+    }
+
+    async fn renew(
+        &self,
+        held: &[(JobId, LeaseToken)],
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let held = held.to_vec();
+        self.ask(|answer| Write::Renew { held, lease, now, answer }).await
+    }
+
+    async fn release(&self, held: &[(JobId, LeaseToken)]) -> Result<(), StoreError> {
+        let held = held.to_vec();
+        self.ask(|answer| Write::Release { held, answer }).await
+    }
+
+    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        queue::next_due(&self.readers).await
+    }
+
+    async fn void_leases(&self) -> Result<u64, StoreError> {
+        self.ask(|answer| Write::VoidLeases { answer }).await
+    }
+
+    async fn jobs(&self) -> Result<Vec<QueuedJob>, StoreError> {
+        queue::jobs(&self.readers).await
+    }
+
+    fn enqueued(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.enqueued)
+    }
+
+    fn attach(&self, worker: Option<LocalWorker>) {
+        *self.shared.local.lock().unwrap_or_else(PoisonError::into_inner) = worker;
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select position from log_head")
+            .execute(&self.readers)
+            .await
+            .map(|_| ())
+            .map_err(StoreError::doing("answer a readiness check"))
+    }
+
+    fn stats(&self) -> Stats {
+        use std::sync::atomic::Ordering::Relaxed;
+        Stats {
+            transactions: self.shared.transactions.load(Relaxed),
+            commits: self.shared.commits.load(Relaxed),
+        }
+    }
+
+    async fn close(&self) {
+        let (answer, waiting) = oneshot::channel();
+        if self.writes.send(Write::Close { answer }).await.is_ok() {
+            let _ = waiting.await;
+        }
+        self.readers.close().await;
+    }
+}

@@ -1,0 +1,65 @@
+//! Reads of the event log.
+
+use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
+
+use super::{
+    commit::{parse_hash, signed, unsigned},
+    views::parse,
+};
+use crate::{
+    clock::from_micros,
+    envelope::{Recorded, StreamId},
+    store::StoreError,
+};
+
+const COLUMNS: &str = "position, event_id, stream_id, stream_version, event_type, schema_version, organization_id, \
+                       data, metadata, recorded_at, hash";
+
+/// Events of a stream after a global position, in order.
+pub(super) async fn stream(
+    pool: &SqlitePool,
+    stream: &StreamId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<Recorded>, StoreError> {
+    let text = format!(
+        "select {COLUMNS} from events where stream_id = ? and position > ? order by stream_version limit ?"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(stream.as_str())
+        .bind(signed(after))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::doing("load a stream"))?;
+    rows.iter().map(recorded).collect()
+}
+
+/// Events of the whole log after a position, in order.
+pub(super) async fn log(pool: &SqlitePool, after: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+    let text = format!("select {COLUMNS} from events where position > ? order by position limit ?");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(signed(after))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await
+        .map_err(StoreError::doing("read the log"))?;
+    rows.iter().map(recorded).collect()
+}
+
+fn recorded(row: &SqliteRow) -> Result<Recorded, StoreError> {
+    let organization: Option<String> = row.get(6);
+    Ok(Recorded {
+        position: unsigned(row.get(0)),
+        event_id: parse("event id", row.get(1))?,
+        stream: StreamId::stored(row.get(2)),
+        version: unsigned(row.get(3)),
+        event_type: row.get(4),
+        schema_version: u32::try_from(row.get::<i64, _>(5)).unwrap_or(0),
+        organization: organization.map(|id| parse("organization id", id)).transpose()?,
+        data: row.get(7),
+        metadata: row.get(8),
+        recorded_at: from_micros(row.get(9)),
+        hash: parse_hash(row.get(10))?,
+    })
+}

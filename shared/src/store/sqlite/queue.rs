@@ -1,0 +1,141 @@
+//! Leases: who works on what, until when.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+
+use super::views::parse;
+use crate::{
+    clock::{from_micros, micros},
+    ids::{JobId, LeaseToken},
+    job::{Job, Lease},
+    store::{Claim, QueuedJob, StoreError},
+};
+
+/// Leases due jobs in one statement: the earliest of each gateway key, and none whose key is leased.
+pub(super) async fn claim(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+) -> Result<Vec<Lease>, StoreError> {
+    let token = LeaseToken::mint(claim.now);
+    let rows = sqlx::query(
+        "update jobs set lease_token = ?1, lease_until = ?2, worker_id = ?3, \
+                lost_leases = lost_leases + (lease_token is not null) \
+         where id in ( \
+             select id from ( \
+                 select id, coalesce(lease_until, run_at) as due, \
+                        row_number() over (partition by gateway_key order by coalesce(lease_until, run_at), id) as n \
+                 from jobs j where coalesce(lease_until, run_at) <= ?4 and not exists ( \
+                     select 1 from jobs l where l.gateway_key = j.gateway_key and l.id <> j.id and l.lease_until > ?4) \
+             ) where n = 1 order by due limit ?5) \
+         returning id, kind, gateway_id, operation_id, gateway_key, run_at, attempt, created_at, traceparent, \
+                   lost_leases",
+    )
+    .bind(token.to_string())
+    .bind(micros(claim.now + claim.lease))
+    .bind(&claim.worker)
+    .bind(micros(claim.now))
+    .bind(i64::from(claim.permits))
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("claim jobs"))?;
+    rows.iter()
+        .map(|row| {
+            let lost_leases = u32::try_from(row.get::<i64, _>(9)).unwrap_or(u32::MAX);
+            Ok(Lease { job: job(row)?, token, lost_leases })
+        })
+        .collect()
+}
+
+fn job(row: &SqliteRow) -> Result<Job, StoreError> {
+    Ok(Job {
+        id: parse("job id", row.get(0))?,
+        kind: parse("job kind", row.get(1))?,
+        gateway: parse("gateway id", row.get(2))?,
+        operation: parse("operation id", row.get(3))?,
+        gateway_key: row.get(4),
+        run_at: from_micros(row.get(5)),
+        attempt: u32::try_from(row.get::<i64, _>(6)).unwrap_or(u32::MAX),
+        created_at: from_micros(row.get(7)),
+        traceparent: row.get(8),
+    })
+}
+
+fn pairs(held: &[(JobId, LeaseToken)]) -> String {
+    let pairs: Vec<String> = held.iter().map(|(job, token)| format!("{job}/{token}")).collect();
+    serde_json::Value::from(pairs).to_string()
+}
+
+/// Renews what is still held.
+pub(super) async fn renew(
+    connection: &mut SqliteConnection,
+    held: &[(JobId, LeaseToken)],
+    lease: Duration,
+    now: DateTime<Utc>,
+) -> Result<Vec<JobId>, StoreError> {
+    let rows: Vec<String> = sqlx::query_scalar(
+        "update jobs set lease_until = ? where id || '/' || lease_token in (select value from json_each(?)) \
+         and id in (select substr(value, 1, 36) from json_each(?2)) returning id",
+    )
+    .bind(micros(now + lease))
+    .bind(pairs(held))
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("renew leases"))?;
+    rows.into_iter().map(|id| parse("job id", id)).collect()
+}
+
+/// Hands leases back; the jobs are due at once.
+pub(super) async fn release(
+    connection: &mut SqliteConnection,
+    held: &[(JobId, LeaseToken)],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update jobs set lease_token = null, lease_until = null, worker_id = null \
+         where id || '/' || lease_token in (select value from json_each(?))",
+    )
+    .bind(pairs(held))
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(StoreError::doing("hand leases back"))
+}
+
+/// Ends every lease at once; each job whose worker was lost counts it.
+pub(super) async fn void_leases(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+    sqlx::query("update jobs set lease_until = 0 where lease_token is not null")
+        .execute(connection)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(StoreError::doing("void leases"))
+}
+
+/// When the next job is due.
+pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let due: Option<i64> = sqlx::query_scalar("select min(coalesce(lease_until, run_at)) from jobs")
+        .fetch_one(pool)
+        .await
+        .map_err(StoreError::doing("look for the next job"))?;
+    Ok(due.map(from_micros))
+}
+
+/// The whole queue, the earliest first.
+pub(super) async fn jobs(pool: &SqlitePool) -> Result<Vec<QueuedJob>, StoreError> {
+    let rows = sqlx::query(
+        "select id, kind, gateway_id, operation_id, gateway_key, run_at, attempt, created_at, traceparent, \
+                worker_id, lease_until from jobs order by run_at, id",
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(StoreError::doing("list jobs"))?;
+    rows.iter()
+        .map(|row| {
+            let leased: Option<(String, i64)> = row.get::<Option<String>, _>(9).zip(row.get(10));
+            Ok(QueuedJob {
+                job: job(row)?,
+                leased: leased.map(|(worker, until)| (worker, from_micros(until))),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,347 @@
+//! Read models: pure functions of events, written in the transaction of the events and rebuilt by the same functions.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::rfc3339,
+    domain::{
+        gateway::{
+            Gateway, Known, Phase,
+            failure::{Code, Failure},
+        },
+        organization::{self, Organization, Role},
+    },
+    ids::{AgentId, GatewayId, MemberId, OperationId, OrganizationId, TokenId},
+    problem::Problem,
+};
+
+/// A row of a read model; one per table and id, the last one written wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// A registered gateway. Written from `GatewayCreated` on.
+    Gateway {
+        /// Its id.
+        id: GatewayId,
+        /// Whose.
+        organization: OrganizationId,
+        /// Sorts lists, newest first.
+        created_at: DateTime<Utc>,
+        /// JSON of a [`GatewayRead`].
+        document: String,
+    },
+    /// An operation.
+    Operation {
+        /// Its id.
+        id: OperationId,
+        /// Whose.
+        organization: OrganizationId,
+        /// For which gateway.
+        gateway: GatewayId,
+        /// `pending`, `awaiting_pairing`, `succeeded`, `failed` or `cancelled`.
+        status: &'static str,
+        /// Sorts lists, newest first.
+        created_at: DateTime<Utc>,
+        /// JSON of an [`OperationRead`].
+        document: String,
+    },
+    /// A main agent.
+    Agent {
+        /// Its id.
+        id: AgentId,
+        /// Whose.
+        organization: OrganizationId,
+        /// On which gateway.
+        gateway: GatewayId,
+        /// Sorts lists, newest first.
+        created_at: DateTime<Utc>,
+        /// JSON of an [`AgentRead`].
+        document: String,
+    },
+    /// An organization.
+    Organization {
+        /// Its id.
+        id: OrganizationId,
+        /// What people call it.
+        name: String,
+        /// When it was founded.
+        created_at: DateTime<Utc>,
+    },
+    /// A member; `None` once it was removed.
+    Member {
+        /// Its id.
+        id: MemberId,
+        /// Whose.
+        organization: OrganizationId,
+        /// Name and role.
+        member: Option<(String, Role)>,
+    },
+    /// An API token; `None` once it was revoked.
+    Token {
+        /// Its id.
+        id: TokenId,
+        /// Whose; `None` for the operator's own.
+        organization: Option<OrganizationId>,
+        /// What it may do.
+        token: Option<organization::Token>,
+    },
+}
+
+/// A gateway as every endpoint shows it: the ten documented fields first, in the documented order, then ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayRead {
+    /// UUID.
+    pub id: GatewayId,
+    /// `org-` and a UUID.
+    pub organization_id: OrganizationId,
+    /// As it was given, trimmed.
+    pub name: String,
+    /// As it was given.
+    pub url: String,
+    /// Absolute path on the gateway's host.
+    pub workspace_root: String,
+    /// `agent-` and a ULID.
+    pub gateway_agent_id: AgentId,
+    /// TLS certificates are not checked.
+    pub allow_insecure_tls: bool,
+    /// `control_ui` mode.
+    pub disable_device_pairing: bool,
+    /// When it was asked for.
+    pub created_at: String,
+    /// When one of the fields above last changed.
+    pub updated_at: String,
+    /// `active`.
+    pub status: String,
+    /// As the gateway told it.
+    pub runtime_version: Option<String>,
+    /// Whether a gateway token is kept.
+    pub has_token: bool,
+    /// Why the last change failed.
+    pub last_error: Option<String>,
+    /// The stream's version, and the entity tag.
+    pub revision: u64,
+}
+
+/// An operation as it is stored; `running` is added when it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationRead {
+    /// UUID.
+    pub id: OperationId,
+    /// `create_gateway`.
+    pub kind: String,
+    /// `pending`, `running`, `awaiting_pairing`, `succeeded`, `failed` or `cancelled`.
+    pub status: String,
+    /// The gateway concerned.
+    pub gateway_id: GatewayId,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+    /// What a waiting client would have received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<GatewayRead>,
+    /// What a waiting client would have received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
+impl OperationRead {
+    /// Whether the outcome is known.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        is_finished(&self.status)
+    }
+}
+
+/// Whether an operation of this status has its outcome.
+#[must_use]
+pub fn is_finished(status: &str) -> bool {
+    matches!(status, "succeeded" | "failed" | "cancelled")
+}
+
+/// A main agent as it is stored; what is merely observed is added when it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRead {
+    /// The `gateway_agent_id`.
+    pub id: AgentId,
+    /// Always null: there are no boards yet.
+    pub board_id: Option<String>,
+    /// Always true.
+    pub is_gateway_main: bool,
+    /// What people call it.
+    pub name: String,
+    /// `provisioned`.
+    pub status: String,
+    /// RFC 3339.
+    pub provisioned_at: String,
+    /// RFC 3339; null until it checks in.
+    pub checked_in_at: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+/// The rows that follow from a gateway's state.
+///
+/// # Errors
+///
+/// A JSON error, which for our own types would be a bug.
+pub fn gateway_rows(gateway: &Gateway) -> Result<Vec<Row>, serde_json::Error> {
+    let Gateway::Known(known) = gateway else { return Ok(vec![]) };
+    let organization = known.request.organization_id;
+    let operation = operation(known);
+    let status = match known.phase {
+        Phase::Requested | Phase::Verified(_) | Phase::Provisioned(..) => "pending",
+        Phase::AwaitingPairing { .. } => "awaiting_pairing",
+        Phase::Active(..) => "succeeded",
+        Phase::Failed { .. } => "failed",
+    };
+    let mut rows = vec![Row::Operation {
+        id: known.request.operation,
+        organization,
+        gateway: known.request.gateway,
+        status,
+        created_at: known.requested_at,
+        document: serde_json::to_string(&OperationRead { status: status.to_owned(), ..operation })?,
+    }];
+    if let Some(read) = gateway_read(known) {
+        rows.push(Row::Gateway {
+            id: known.request.gateway,
+            organization,
+            created_at: known.requested_at,
+            document: serde_json::to_string(&read)?,
+        });
+        rows.push(Row::Agent {
+            id: known.request.gateway_agent_id,
+            organization,
+            gateway: known.request.gateway,
+            created_at: known.requested_at,
+            document: serde_json::to_string(&agent_read(known))?,
+        });
+    }
+    Ok(rows)
+}
+
+/// The gateway as it is shown; `None` before `GatewayCreated` and after a failed creation.
+#[must_use]
+pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
+    let Phase::Active(verified, _) = &known.phase else { return None };
+    let request = &known.request;
+    Some(GatewayRead {
+        id: request.gateway,
+        organization_id: request.organization_id,
+        name: request.name.clone(),
+        url: request.url.to_string(),
+        workspace_root: request.workspace_root.clone(),
+        gateway_agent_id: request.gateway_agent_id,
+        allow_insecure_tls: request.allow_insecure_tls,
+        disable_device_pairing: request.disable_device_pairing,
+        created_at: rfc3339(known.requested_at),
+        updated_at: rfc3339(known.requested_at),
+        status: "active".to_owned(),
+        runtime_version: Some(verified.runtime_version.clone()),
+        has_token: request.has_token,
+        last_error: None,
+        revision: known.revision,
+    })
+}
+
+fn agent_read(known: &Known) -> AgentRead {
+    AgentRead {
+        id: known.request.gateway_agent_id,
+        board_id: None,
+        is_gateway_main: true,
+        name: format!("{} main agent", known.request.name),
+        status: "provisioned".to_owned(),
+        provisioned_at: rfc3339(known.progressed_at),
+        checked_in_at: None,
+        created_at: rfc3339(known.requested_at),
+        updated_at: rfc3339(known.progressed_at),
+    }
+}
+
+fn operation(known: &Known) -> OperationRead {
+    let error = match &known.phase {
+        Phase::Failed { failure, code, .. } => Some(problem(known, failure, *code)),
+        Phase::Requested
+        | Phase::AwaitingPairing { .. }
+        | Phase::Verified(_)
+        | Phase::Provisioned(..)
+        | Phase::Active(..) => None,
+    };
+    OperationRead {
+        id: known.request.operation,
+        kind: "create_gateway".to_owned(),
+        status: String::new(),
+        gateway_id: known.request.gateway,
+        attempts: known.attempts,
+        created_at: rfc3339(known.requested_at),
+        updated_at: rfc3339(known.progressed_at),
+        result: gateway_read(known),
+        error,
+    }
+}
+
+fn problem(known: &Known, failure: &Failure, code: Code) -> Problem {
+    let versioned = code == Code::GatewayVersionUnsupported || failure.runtime_version.is_some();
+    Problem {
+        instance: format!("/api/v1/operations/{}", known.request.operation),
+        request_id: known.request_id.clone(),
+        stage: Some(failure.stage.to_string()),
+        gateway_id: Some(known.request.gateway.to_string()),
+        operation: Some(known.request.operation.to_string()),
+        runtime_version: versioned.then(|| failure.runtime_version.clone()),
+        minimum_version: failure.minimum_version.clone(),
+        device_id: failure.device_id.clone(),
+        pairing_request_id: failure.pairing_request_id.clone(),
+        ..Problem::new(code.as_str(), code.status(), title(code), failure.detail.clone())
+    }
+}
+
+/// The title of a gateway problem.
+#[must_use]
+pub const fn title(code: Code) -> &'static str {
+    match code {
+        Code::GatewayUnreachable => "Gateway is unreachable",
+        Code::GatewayTimeout => "Gateway does not answer in time",
+        Code::GatewayTlsFailed => "TLS with the gateway failed",
+        Code::GatewayAuthFailed => "Gateway refused the credential",
+        Code::GatewayPairingRequired => "Gateway wants this device approved",
+        Code::GatewayScopeMissing => "Gateway did not grant a needed scope",
+        Code::GatewayOriginRejected => "Gateway refused the origin",
+        Code::GatewayProtocolError => "Not a gateway, or one with another protocol",
+        Code::GatewayProvisioningFailed => "Gateway refused a provisioning step",
+        Code::GatewayAddressRefused => "Address is not allowed",
+        Code::GatewayVersionUnsupported => "Gateway version is not supported",
+    }
+}
+
+/// The rows that follow from one event of an organization, or of the installation (`id` is `None`).
+#[must_use]
+pub fn organization_rows(
+    id: Option<OrganizationId>,
+    after: &Organization,
+    event: &organization::Event,
+    at: DateTime<Utc>,
+) -> Vec<Row> {
+    use organization::Event;
+    let member_row = |member: MemberId| {
+        let known = after.members.get(&member).map(|known| (known.name.clone(), known.role));
+        id.map(|organization| Row::Member { id: member, organization, member: known })
+    };
+    let token_row =
+        |token| Row::Token { id: token, organization: id, token: after.tokens.get(&token).cloned() };
+    match event {
+        Event::OrganizationCreated { name } => {
+            id.map(|id| Row::Organization { id, name: name.clone(), created_at: at }).into_iter().collect()
+        }
+        Event::MemberAdded(organization::Member { member, .. })
+        | Event::MemberRoleChanged { member, .. }
+        | Event::MemberRemoved { member } => member_row(*member).into_iter().collect(),
+        Event::TokenIssued(token) => vec![token_row(token.token)],
+        Event::TokenRevoked { token } => vec![token_row(*token)],
+    }
+}
