@@ -77,9 +77,10 @@ pub fn fold(history: &[Recorded]) -> Result<Gateway, StoreError> {
     Ok(gateway)
 }
 
-/// Decides a command on a gateway's stream and commits what follows, with what `complete` adds: jobs, secrets, the end
-/// of a delivery. `complete` is not called, and nothing is written, if the decision is "already so" — unless
-/// `complete` is needed to end a delivery, for which the commit may be empty of events.
+/// Decides a command on a gateway's stream and commits what follows.
+///
+/// `complete` adds to the commit: jobs, secrets, the end of a delivery. It is called even if the decision is "already
+/// so": a redelivered job must end as well.
 ///
 /// # Errors
 ///
@@ -127,10 +128,8 @@ pub fn build(
         Gateway::Known(known) => known.revision,
     };
     let mut after = state;
-    let mut version = expected;
     let mut new_events = vec![];
-    for event in events {
-        version += 1;
+    for (event, version) in events.iter().zip(expected + 1..) {
         let occurrence = Occurrence { at, version, request_id: context.request_id.clone() };
         after = after.evolve(event, &occurrence);
         let operation = match &after {

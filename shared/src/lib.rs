@@ -2,7 +2,7 @@
 //!
 //! The map, in the order of use; a module names only modules above it:
 //!
-//! - [`clock`], [`ids`], [`secret`]: time, identifiers, and values that never print.
+//! - [`chain`], [`clock`], [`ids`], [`secret`]: errors for people, time, identifiers, and values that never print.
 //! - [`domain`]: pure decisions (`decide`, `evolve`), without IO, clock or randomness.
 //! - [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
 //! - [`commit`]: one transaction, as a value.
@@ -10,6 +10,7 @@
 //! - [`token`], [`vault`], [`watch`]: credentials, sealing, and waiting for outcomes.
 //! - [`execute`], [`register`]: the road from a command to the log.
 
+pub mod chain;
 pub mod clock;
 pub mod commit;
 pub mod domain;

@@ -46,8 +46,10 @@ impl fmt::Debug for Secret {
 /// Length to which text from a gateway is cut, in characters (DESIGN.md §3).
 pub const FOREIGN_TEXT_CHARS_MAX: usize = 500;
 
-/// Makes text from a gateway fit for an event, a log line or an error: every secret we sent masked, control
-/// characters replaced by a space (a NUL breaks PostgreSQL), and cut to [`FOREIGN_TEXT_CHARS_MAX`] characters.
+/// Makes text from a gateway fit for an event, a log line or an error.
+///
+/// Every secret we sent is masked, control characters become a space (a NUL breaks `PostgreSQL`), and the rest is cut to
+/// [`FOREIGN_TEXT_CHARS_MAX`] characters.
 #[must_use]
 pub fn sanitize<'a>(text: &str, sent: impl IntoIterator<Item = &'a Secret>) -> String {
     // Control characters go first, or a secret broken up by them would survive the masking; the cut comes last, or

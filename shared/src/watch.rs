@@ -101,7 +101,7 @@ impl Waiters {
             positions.borrow_and_update();
             if let Err(error) = self.catch_up(store.as_ref(), &mut after).await {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = crate::chain::chain(&error),
                     "the log could not be followed; trying again"
                 );
                 tokio::time::sleep(LOOK_AGAIN).await;

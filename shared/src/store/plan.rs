@@ -15,6 +15,17 @@ use crate::{
     view::Row,
 };
 
+/// A job that runs again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// Which.
+    pub job: JobId,
+    /// Not before.
+    pub at: chrono::DateTime<chrono::Utc>,
+    /// As this attempt.
+    pub attempt: u32,
+}
+
 /// What identifies an idempotency key.
 pub type KeyId = (OrganizationId, String, String);
 
@@ -183,9 +194,9 @@ fn row_id(row: &Row) -> (u8, String) {
 /// Leases new jobs to the local worker while it has permits and nothing else is queued for their gateway key.
 fn hand_over(plan: &mut Plan, facts: &Facts, local: &LocalWorker) {
     let Some(now) = plan.events.last().map(|event| event.recorded_at) else { return };
-    let mut taken = facts.queued_keys.clone();
+    let mut known = facts.queued_keys.clone();
     for insert in &mut plan.jobs {
-        let is_first = taken.insert(insert.job.gateway_key.clone());
+        let is_first = known.insert(insert.job.gateway_key.clone());
         if !is_first || insert.job.run_at > now {
             continue;
         }
@@ -199,13 +210,13 @@ fn hand_over(plan: &mut Plan, facts: &Facts, local: &LocalWorker) {
 impl Finish {
     /// Splits deliveries into those whose row goes and those that run again.
     #[must_use]
-    pub fn split(finishes: &[Self]) -> (Vec<JobId>, Vec<(JobId, chrono::DateTime<chrono::Utc>, u32)>) {
+    pub fn split(finishes: &[Self]) -> (Vec<JobId>, Vec<Again>) {
         let mut deleted = vec![];
         let mut again = vec![];
         for finish in finishes {
             match finish.then {
                 Then::Delete => deleted.push(finish.job),
-                Then::RunAt { at, attempt } => again.push((finish.job, at, attempt)),
+                Then::RunAt { at, attempt } => again.push(Again { job: finish.job, at, attempt }),
             }
         }
         (deleted, again)

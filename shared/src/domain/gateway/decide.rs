@@ -92,7 +92,7 @@ impl Known {
             Leftover::Nothing | Leftover::MayRemain => {}
             Leftover::Removed { agent_id } => events.push(Event::MainAgentRemoved { agent_id, why }),
             Leftover::LeftBehind { agent_id, why } => {
-                events.push(Event::MainAgentLeftBehind { agent_id, why })
+                events.push(Event::MainAgentLeftBehind { agent_id, why });
             }
         }
         Ok(events)

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Utc};
 
 use super::*;
@@ -145,7 +147,7 @@ fn every_state_answers_every_command() {
                 Ok(events) => events.iter().map(name).collect::<Vec<_>>().join(" + "),
                 Err(refusal) => format!("refused: {refusal}"),
             };
-            table.push_str(&format!("{state:<17}| {label:<21}| {outcome}\n"));
+            writeln!(table, "{state:<17}| {label:<21}| {outcome}").unwrap();
         }
     }
     insta::assert_snapshot!(table);

@@ -113,10 +113,14 @@ impl FromStr for GatewayUrl {
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(InvalidUrl::Malformed);
         }
-        let parsed = Url::parse(text).map_err(|error| match error {
-            url::ParseError::RelativeUrlWithoutBase => InvalidUrl::Scheme,
-            url::ParseError::InvalidPort => InvalidUrl::Port,
-            _ => InvalidUrl::Malformed,
+        let parsed = Url::parse(text).map_err(|error| {
+            if error == url::ParseError::RelativeUrlWithoutBase {
+                InvalidUrl::Scheme
+            } else if error == url::ParseError::InvalidPort {
+                InvalidUrl::Port
+            } else {
+                InvalidUrl::Malformed
+            }
         })?;
         if !matches!(parsed.scheme(), "ws" | "wss") {
             return Err(InvalidUrl::Scheme);

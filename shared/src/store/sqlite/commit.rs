@@ -11,7 +11,7 @@ use crate::{
     envelope::{Hash, Recorded, StreamId},
     store::{
         Head, LocalWorker, StoreError,
-        plan::{Facts, JobInsert, Plan, plan},
+        plan::{Again, Facts, JobInsert, Plan, plan},
     },
 };
 
@@ -212,7 +212,7 @@ async fn end_deliveries(connection: &mut SqliteConnection, finishes: &[Finish]) 
             .await
             .map_err(StoreError::doing("end jobs"))?;
     }
-    for (job, at, attempt) in again {
+    for Again { job, at, attempt } in again {
         sqlx::query(
             "update jobs set run_at = ?, attempt = ?, lease_token = null, lease_until = null, worker_id = null \
              where id = ?",

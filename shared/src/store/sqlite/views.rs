@@ -24,7 +24,7 @@ fn parse_json<T: serde::de::DeserializeOwned>(what: &'static str, value: String)
     serde_json::from_str(&value).map_err(|_| StoreError::Unreadable { what, value })
 }
 
-fn parse_role(value: String) -> Result<Role, StoreError> {
+fn parse_role(value: &str) -> Result<Role, StoreError> {
     parse_json("role", format!("\"{value}\""))
 }
 
@@ -255,7 +255,7 @@ pub(super) async fn credential(pool: &SqlitePool, hash: &[u8]) -> Result<Option<
     Ok(Some(Credential::Token {
         organization: organization.map(|id| parse("organization id", id)).transpose()?,
         token: parse_json("token", document)?,
-        member: name.zip(role).map(|(name, role)| parse_role(role).map(|role| (name, role))).transpose()?,
+        member: name.zip(role).map(|(name, role)| parse_role(&role).map(|role| (name, role))).transpose()?,
     }))
 }
 

@@ -61,7 +61,11 @@ impl Writer {
                         batch.push((*commit, answer));
                     }
                     Write::Close { answer } => close = Some(answer),
-                    other => self.single(other).await,
+                    write @ (Write::Claim { .. }
+                    | Write::Renew { .. }
+                    | Write::Release { .. }
+                    | Write::VoidLeases { .. }
+                    | Write::InstallationValue { .. }) => self.single(write).await,
                 }
             }
             if !batch.is_empty() {
@@ -88,7 +92,7 @@ impl Writer {
             Err(error) if is_unique_violation(&error) && commits.len() > 1 => {
                 tracing::error!(
                     commits = commits.len(),
-                    error = &error as &dyn std::error::Error,
+                    error = crate::chain::chain(&error),
                     "a batch hit a unique key that the plan should have seen; writing its commits one by one"
                 );
                 for (commit, answer) in commits.into_iter().zip(answers) {
