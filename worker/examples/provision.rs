@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         agent_id: AgentId::mint(at),
         agent_token: Secret::from("mca_example"),
         base_url: "http://127.0.0.1:8000".to_owned(),
-        heartbeat_every: Some(Duration::from_secs(1800)),
+        heartbeat_every: Some(Duration::from_mins(30)),
         minimum_version: "2026.02.9".parse()?,
         patience: Patience::Waiting,
         agent_may_exist: false,

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn wanted() -> Map<String, Value> {
-        heartbeat(Duration::from_secs(1800), "check in")
+        heartbeat(Duration::from_mins(30), "check in")
     }
 
     #[test]

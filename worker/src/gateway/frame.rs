@@ -37,7 +37,7 @@ pub struct ErrorBody {
     #[serde(deserialize_with = "text_or_empty")]
     pub message: String,
     /// Details; their `code` is the fine class, absent up to 2026.2.9.
-    pub details: Value,
+    pub details: Box<Value>,
     /// Whether the gateway says that a repeat can help; only a JSON `true` counts.
     #[serde(deserialize_with = "is_true")]
     pub retryable: bool,

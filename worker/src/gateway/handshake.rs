@@ -12,7 +12,7 @@ use shared::{
     secret::Secret,
 };
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{self, Message, error::ProtocolError};
 
 use super::{
     Dialer,
@@ -147,13 +147,9 @@ async fn next(socket: &mut Socket, dialer: &Dialer, peer: Peer<'_>) -> Result<In
 /// Whether the socket broke because of what was sent and not because it was closed.
 #[must_use]
 pub fn is_violation(error: &tungstenite::Error) -> bool {
-    match error {
-        tungstenite::Error::Capacity(_) | tungstenite::Error::Utf8(_) => true,
-        tungstenite::Error::Protocol(error) => {
-            !matches!(error, tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)
-        }
-        _ => false,
-    }
+    let is_reset = |error: &ProtocolError| matches!(error, ProtocolError::ResetWithoutClosingHandshake);
+    matches!(error, tungstenite::Error::Capacity(_) | tungstenite::Error::Utf8(_))
+        || matches!(error, tungstenite::Error::Protocol(error) if !is_reset(error))
 }
 
 fn violation(what: &str) -> Failure {

@@ -101,7 +101,7 @@ async fn version_elsewhere(
     Ok(found.or(said).unwrap_or_default().to_owned())
 }
 
-fn check_version(text: &str, minimum: &Version) -> Result<(), Failure> {
+fn check_version(text: &str, minimum: &Version) -> Result<(), Box<Failure>> {
     let shown = Some(sanitize(text, [])).filter(|text| !text.is_empty());
     match text.parse::<Version>() {
         Ok(version) if version >= *minimum => Ok(()),
@@ -110,7 +110,7 @@ fn check_version(text: &str, minimum: &Version) -> Result<(), Failure> {
                 "The gateway runs version {text}; Mission Control needs {minimum} or newer. Upgrade it, then check: \
                  openclaw --version."
             );
-            Err(version_failure(Cause::VersionTooLow, detail, shown.as_deref(), minimum))
+            Err(Box::new(version_failure(Cause::VersionTooLow, detail, shown.as_deref(), minimum)))
         }
         Err(_) => {
             let said = shown.as_deref().unwrap_or("nothing");
@@ -118,7 +118,7 @@ fn check_version(text: &str, minimum: &Version) -> Result<(), Failure> {
                 "The gateway's version cannot be told (it says \"{said}\"); Mission Control needs {minimum} or newer. \
                  Check it on the host: openclaw --version."
             );
-            Err(version_failure(Cause::VersionUnknown, detail, shown.as_deref(), minimum))
+            Err(Box::new(version_failure(Cause::VersionUnknown, detail, shown.as_deref(), minimum)))
         }
     }
 }

@@ -194,12 +194,15 @@ async fn write_all(session: &mut Session<'_>, order: &Order, asked: &mut Asked) 
     let files = write::write_files(session, &agent_id, &facts).await?;
     write::label_session(session, &agent_id, &write::label(&order.name, &name)).await?;
     // A restart would kill the agent's first run: it is woken when the announced ones are over.
-    session.settle().await?;
-    let wake = write::wake(session, &agent_id, &format!("mission-control-{}", order.operation)).await?;
     let agents = session.settle().await?;
     if !lists(&agents, &agent_id) {
         let detail = "The gateway does not list the agent after it was created.";
         return Err(Failure::new(Stage::Wake, Cause::CallRefused, detail).into());
+    }
+    let wake = write::wake(session, &agent_id, &format!("mission-control-{}", order.operation)).await?;
+    // A gateway in its agent's first run answers slowly: it is asked again only if a restart was announced.
+    if session.is_restart_announced() {
+        session.settle().await?;
     }
     Ok(MainAgent {
         agent_id,

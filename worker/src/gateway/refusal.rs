@@ -22,6 +22,12 @@ pub struct Refused {
     pub wants_password: bool,
 }
 
+impl From<Box<Failure>> for Refused {
+    fn from(failure: Box<Failure>) -> Self {
+        (*failure).into()
+    }
+}
+
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         Self { failure, retry_after: None, wants_password: false }
@@ -121,7 +127,20 @@ fn advice(cause: Cause, said: &str, error: &ErrorBody, request_id: Option<&str>)
             said + "Mission Control speaks gateway protocols 3 and 4. Check the version: openclaw --version."
         }
         Cause::Unavailable => said + "It is starting or busy; try again shortly.",
-        _ => said + "Check that this is an OpenClaw gateway, and its version: openclaw --version.",
+        Cause::AddressForbidden
+        | Cause::HostUnknown
+        | Cause::ConnectionRefused
+        | Cause::UpgradeUnavailable
+        | Cause::TimedOut
+        | Cause::TlsFailed
+        | Cause::UpgradeForbidden
+        | Cause::UpgradeRejected
+        | Cause::ClosedBeforeHello
+        | Cause::ProtocolViolation
+        | Cause::VersionTooLow
+        | Cause::VersionUnknown
+        | Cause::ConnectionLost
+        | Cause::CallRefused => said + "Check that this is an OpenClaw gateway, and its version: openclaw --version.",
     }
 }
 

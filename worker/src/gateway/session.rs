@@ -206,6 +206,12 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether a restart was announced that is not over.
+    #[must_use]
+    pub fn is_restart_announced(&self) -> bool {
+        self.restarts.open_until().is_some()
+    }
+
     /// Waits until every announced restart is over and a call was answered after it; returns the list of agents.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(request.as_bytes()).await.map_err(|error| lost(&error))?;
     stream.flush().await.map_err(|error| lost(&error))?;
     let (head, rest) = read_head(&mut stream).await?;
-    check_head(&head, &derive_accept_key(key.as_bytes()), url).map_err(NotUpgraded::Failed)?;
+    check_head(&head, &derive_accept_key(key.as_bytes()), url).map_err(|failure| NotUpgraded::Failed(*failure))?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(INCOMING_BYTES_MAX))
         .max_frame_size(Some(INCOMING_BYTES_MAX));
@@ -84,12 +84,11 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(String, Vec<
 }
 
 fn lost(error: &io::Error) -> NotUpgraded {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            NotUpgraded::Reset
-        }
-        _ => NotUpgraded::Failed(Failure::new(Stage::Tcp, Cause::ConnectionRefused, "The connection was lost.")),
+    let kind = error.kind();
+    if matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted) {
+        return NotUpgraded::Reset;
     }
+    NotUpgraded::Failed(Failure::new(Stage::Tcp, Cause::ConnectionRefused, "The connection was lost."))
 }
 
 /// The failure for `ws://` to a TLS port.
@@ -104,38 +103,38 @@ fn rejected(detail: impl Into<String>) -> Failure {
     Failure::new(Stage::Upgrade, Cause::UpgradeRejected, detail)
 }
 
-fn check_head(head: &str, accept: &str, url: &GatewayUrl) -> Result<(), Failure> {
+fn check_head(head: &str, accept: &str, url: &GatewayUrl) -> Result<(), Box<Failure>> {
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse::<u16>().ok());
     let header = |name: &str| {
         head.split("\r\n").filter_map(|line| line.split_once(':')).find(|(key, _)| key.eq_ignore_ascii_case(name))
     };
-    match status {
+    Err(Box::new(match status {
         Some(101) => match header("sec-websocket-accept") {
-            Some((_, value)) if value.trim() == accept => Ok(()),
-            _ => Err(rejected("The answer to the WebSocket upgrade is not valid (Sec-WebSocket-Accept).")),
+            Some((_, value)) if value.trim() == accept => return Ok(()),
+            _ => rejected("The answer to the WebSocket upgrade is not valid (Sec-WebSocket-Accept)."),
         },
-        Some(code @ (502..=504)) => Err(Failure::new(
+        Some(code @ (502..=504)) => Failure::new(
             Stage::Upgrade,
             Cause::UpgradeUnavailable,
             format!("The gateway answered HTTP {code}: it is starting, restarting or overloaded. Try again shortly."),
-        )),
-        Some(code @ (401 | 403)) => Err(Failure::new(
+        ),
+        Some(code @ (401 | 403)) => Failure::new(
             Stage::Upgrade,
             Cause::UpgradeForbidden,
             format!(
                 "The gateway, or a proxy before it, answered HTTP {code} to the upgrade. Check its access rules and, \
                  behind a proxy, gateway.trustedProxies."
             ),
-        )),
-        Some(code) => Err(rejected(format!(
+        ),
+        Some(code) => rejected(format!(
             "Answered HTTP {code} instead of a WebSocket upgrade. Is {}:{} an OpenClaw gateway? Redirects are not \
              followed.",
             url.host_text(),
             url.port(),
-        ))),
-        None => Err(rejected("What answers there does not speak HTTP.")),
-    }
+        )),
+        None => rejected("What answers there does not speak HTTP."),
+    }))
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ pub async fn write_config(
         let is_stale = error.message.contains("config changed") || error.message.contains("baseHash");
         if may_drop_keys && rejected.iter().any(|key| wanted.contains_key(key)) {
             may_drop_keys = false;
-            rejected.iter().for_each(|key| drop(wanted.shift_remove(key)));
+            wanted.retain(|key, _| !rejected.contains(key));
         } else if error.is_unavailable() {
             let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
             if Instant::now() + wait >= session.deadline() {
