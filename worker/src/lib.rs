@@ -1,1 +1,7 @@
-//! Placeholder head.
+//! Dials gateways and provisions their main agents.
+//!
+//! - [`gateway`]: one connection to one gateway, from the address policy to the calls, and the way of a creation.
+//! - [`agent`]: what is written on a gateway: the agent's files and its own entry in the configuration.
+
+pub mod agent;
+pub mod gateway;
