@@ -1,0 +1,342 @@
+//! One WebSocket connection from challenge to close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::Fault;
+use super::fault::CallFault;
+use super::handshake::{Admission, Client, Refused};
+use super::refusal::Refusal;
+use super::server::{Push, Shared, Socket, Upgrade};
+use super::state::now_ms;
+use super::{Version, methods, restart};
+
+/// Before hello, later gateways take no more than this in one frame.
+const HANDSHAKE_FRAME_BYTES_MAX: usize = 64 * 1024;
+const TICK: Duration = Duration::from_secs(30);
+
+/// How a connection ends.
+enum End {
+    Close(u16, String),
+    /// Without a close frame.
+    Drop,
+}
+
+enum Out {
+    Frame(String),
+    End(End),
+}
+
+pub(crate) async fn run(shared: Arc<Shared>, mut socket: Socket, upgrade: Upgrade) {
+    let end = match handshake(&shared, &mut socket, &upgrade).await {
+        Ok(admission) => {
+            let calls = Calls { scopes: admission.scopes.clone(), shared: Arc::clone(&shared) };
+            serve(calls, &mut socket, admission).await
+        }
+        Err(end) => end,
+    };
+    if let End::Close(code, reason) = end {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        drop(socket.close(Some(frame)).await);
+        // Reading on lets the close frame arrive before the reset that unread data causes.
+        let drained = async { while let Some(Ok(_)) = socket.next().await {} };
+        drop(tokio::time::timeout(Duration::from_secs(1), drained).await);
+    }
+}
+
+async fn handshake(shared: &Arc<Shared>, socket: &mut Socket, upgrade: &Upgrade) -> Result<Admission, End> {
+    if shared.state().faults.has(&Fault::MuteAfterUpgrade) {
+        return Err(mute(socket).await);
+    }
+    if shared.state().faults.has(&Fault::NotJson) {
+        send(socket, "<html>not a gateway</html>".to_owned()).await?;
+    }
+    let fixed = shared.options.challenge.clone();
+    let (nonce, ts) =
+        fixed.map_or_else(|| (uuid::Uuid::new_v4().to_string(), now_ms()), |fixed| (fixed.nonce, fixed.ts));
+    let mut payload = json!({ "nonce": nonce, "ts": ts });
+    if shared.options.version == Version::V2026_9_6 {
+        payload["capabilities"] = json!(["model-catalog-snapshot"]);
+    }
+    send(socket, event("connect.challenge", &payload, None)).await?;
+    let timeout = shared.options.handshake_timeout;
+    let first = tokio::time::timeout(timeout, next_text(socket))
+        .await
+        .map_err(|_| End::Close(1000, String::new()))??;
+    let limited = shared.options.version.has_detail_codes();
+    if limited && first.len() > HANDSHAKE_FRAME_BYTES_MAX {
+        return Err(End::Close(1009, String::new()));
+    }
+    let (id, params) = connect_request(socket, &first).await?;
+    let now = shared.options.challenge.as_ref().map_or_else(now_ms, |fixed| fixed.ts);
+    fault_at_connect(shared, socket).await?;
+    let admission = match Client::new(shared, upgrade, &params, (&nonce, now)).judge() {
+        Ok(admission) => admission,
+        Err(Refused { refusal, close, reason }) => {
+            send(socket, answer(&id, &Err(refusal))).await?;
+            return Err(End::Close(close, reason));
+        }
+    };
+    let hello = hello(shared, &admission);
+    // Counted first: whoever has read hello may look at the count.
+    shared.state().connects += 1;
+    send(socket, answer(&id, &Ok(hello))).await?;
+    Ok(admission)
+}
+
+async fn fault_at_connect(shared: &Arc<Shared>, socket: &mut Socket) -> Result<(), End> {
+    let struck = {
+        let mut state = shared.state();
+        let before_hello = state.faults.take(|fault, used| match fault {
+            Fault::CloseBeforeHello { code, times } if used < *times => Some(CallFault::Close(*code)),
+            _ => None,
+        });
+        before_hello.or_else(|| state.faults.at_call("connect", None, ""))
+    };
+    match struck {
+        Some(CallFault::Mute) => Err(mute(socket).await),
+        Some(CallFault::Close(code) | CallFault::CloseAfter(code)) => Err(End::Close(code, String::new())),
+        Some(CallFault::Drop | CallFault::DropAfter) => Err(End::Drop),
+        Some(CallFault::Refuse(refusal)) => {
+            let reason = refusal.message.clone();
+            send(socket, answer(&json!("c1"), &Err(refusal))).await?;
+            Err(End::Close(1008, reason))
+        }
+        Some(CallFault::Pad(_)) | None => Ok(()),
+    }
+}
+
+async fn connect_request(socket: &mut Socket, text: &str) -> Result<(Value, Value), End> {
+    let frame: Value = serde_json::from_str(text).unwrap_or_default();
+    let (Some(id), Some(method)) = (frame.get("id"), frame.get("method").and_then(Value::as_str)) else {
+        return Err(End::Close(1008, "invalid request frame".to_owned()));
+    };
+    if method != "connect" {
+        let refusal = Refusal::invalid("invalid handshake: first request must be connect");
+        let reason = refusal.message.clone();
+        send(socket, answer(id, &Err(refusal))).await?;
+        return Err(End::Close(1008, reason));
+    }
+    Ok((id.clone(), frame.get("params").cloned().unwrap_or_default()))
+}
+
+fn hello(shared: &Shared, admission: &Admission) -> Value {
+    let version = shared.options.version;
+    let reported = shared.options.reported_version.clone().unwrap_or_else(|| version.reported().to_owned());
+    let mut hello = version.hello();
+    hello["protocol"] = json!(admission.protocol);
+    hello["server"]["version"] = json!(reported);
+    hello["server"]["connId"] = json!(uuid::Uuid::new_v4());
+    hello["policy"]["maxPayload"] = json!(version.frame_bytes_max());
+    if hello["snapshot"].get("authMode").is_some() {
+        let mode = shared.state().config.pointer("/gateway/auth/mode").cloned();
+        hello["snapshot"]["authMode"] = json!(mode);
+    }
+    if let Some(methods) = hello["features"]["methods"].as_array_mut() {
+        let state = shared.state();
+        methods.retain(|method| {
+            !state.faults.has(&Fault::UnknownMethod(method.as_str().unwrap_or_default().to_owned()))
+        });
+    }
+    match &admission.auth {
+        Some(auth) => hello["auth"] = auth.clone(),
+        None => drop(hello.as_object_mut().and_then(|hello| hello.remove("auth"))),
+    }
+    hello
+}
+
+/// The calls of one connection.
+struct Calls {
+    scopes: Vec<String>,
+    shared: Arc<Shared>,
+}
+
+async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End {
+    let calls = Arc::new(calls);
+    let shared = Arc::clone(&calls.shared);
+    let (out, mut outgoing) = mpsc::unbounded_channel();
+    let mut pushes = shared.pushes.subscribe();
+    let mut tasks = JoinSet::new();
+    let mut tick = tokio::time::interval(TICK);
+    let mut seq = 0;
+    loop {
+        let next = tokio::select! {
+            text = next_text(socket) => match text {
+                Ok(text) if text.len() > shared.options.version.frame_bytes_max() => Err(End::Close(1009, String::new())),
+                Ok(text) => { receive(&calls, &text, &out, &mut tasks); Ok(None) }
+                Err(end) => Err(end),
+            },
+            Some(message) = outgoing.recv() => match message {
+                Out::Frame(frame) => Ok(Some(frame)),
+                Out::End(end) => Err(end),
+            },
+            push = pushes.recv() => pushed(push, &mut seq),
+            _ = tick.tick() => {
+                seq += 1;
+                Ok(Some(event("tick", &json!({ "ts": now_ms() }), Some(seq))))
+            }
+            Some(_) = tasks.join_next() => Ok(None),
+        };
+        match next {
+            Ok(None) => {}
+            Ok(Some(frame)) => {
+                if let Err(end) = send(socket, frame).await {
+                    return end;
+                }
+            }
+            Err(end) => return end,
+        }
+    }
+}
+
+fn pushed(push: Result<Push, RecvError>, seq: &mut u64) -> Result<Option<String>, End> {
+    match push {
+        Ok(Push::Event(name, payload)) => {
+            *seq += 1;
+            Ok(Some(event(name, &payload, Some(*seq))))
+        }
+        Ok(Push::Restart) => Err(End::Close(1012, "service restart".to_owned())),
+        Err(broadcast::error::RecvError::Lagged(_)) => Ok(None),
+        Err(broadcast::error::RecvError::Closed) => Err(End::Drop),
+    }
+}
+
+/// Acts on the call at once unless it is held; only the answer is delayed.
+fn receive(calls: &Arc<Calls>, text: &str, out: &mpsc::UnboundedSender<Out>, tasks: &mut JoinSet<()>) {
+    // Real gateways ignore what is not a request once a client is connected.
+    let Ok(frame) = serde_json::from_str::<Value>(text) else { return };
+    let (Some(id), Some(method)) = (frame.get("id").cloned(), frame.get("method").and_then(Value::as_str))
+    else {
+        return;
+    };
+    let (calls, method, out) = (Arc::clone(calls), method.to_owned(), out.clone());
+    let params = frame.get("params").cloned().unwrap_or_else(|| json!({}));
+    let number = {
+        let mut state = calls.shared.state();
+        state.calls.push((method.clone(), params.clone()));
+        state.calls.len()
+    };
+    if let Some(wait) = calls.shared.holds.meet(&method) {
+        tasks.spawn(async move {
+            wait.over().await;
+            let (sent, restarts) = calls.act(&id, &method, &params);
+            calls.reply(number, sent, restarts, out).await;
+        });
+        return;
+    }
+    let (sent, restarts) = calls.act(&id, &method, &params);
+    tasks.spawn(async move { calls.reply(number, sent, restarts, out).await });
+}
+
+impl Calls {
+    fn act(&self, id: &Value, method: &str, params: &Value) -> (Option<Out>, Vec<restart::Planned>) {
+        let fault = {
+            let mut state = self.shared.state();
+            let agent = params
+                .get("agentId")
+                .and_then(Value::as_str)
+                .filter(|id| state.just_created.remove(*id))
+                .map(str::to_owned);
+            let token = self.shared.options.token.clone().unwrap_or_default();
+            state.faults.at_call(method, agent.as_deref(), &token)
+        };
+        let close = |code| Some(Out::End(End::Close(code, String::new())));
+        match fault {
+            Some(CallFault::Mute) => return (None, Vec::new()),
+            Some(CallFault::Drop) => return (Some(Out::End(End::Drop)), Vec::new()),
+            Some(CallFault::Close(code)) => return (close(code), Vec::new()),
+            Some(CallFault::Refuse(refusal)) => {
+                return (Some(Out::Frame(answer(id, &Err(refusal)))), Vec::new());
+            }
+            Some(CallFault::CloseAfter(_) | CallFault::DropAfter | CallFault::Pad(_)) | None => {}
+        }
+        let outcome = methods::call(&self.shared, &self.scopes, method, params);
+        for (name, payload) in outcome.events {
+            drop(self.shared.pushes.send(Push::Event(name, payload)));
+        }
+        let mut result = outcome.result;
+        let sent = match fault {
+            Some(CallFault::DropAfter) => Some(Out::End(End::Drop)),
+            Some(CallFault::CloseAfter(code)) => close(code),
+            Some(CallFault::Pad(bytes)) => {
+                if let Ok(payload) = &mut result {
+                    payload["raw"] = json!("x".repeat(bytes));
+                }
+                Some(Out::Frame(answer(id, &result)))
+            }
+            Some(CallFault::Mute | CallFault::Drop | CallFault::Close(_) | CallFault::Refuse(_)) | None => {
+                Some(Out::Frame(answer(id, &result)))
+            }
+        };
+        (sent, outcome.restarts)
+    }
+
+    async fn reply(
+        &self,
+        number: usize,
+        sent: Option<Out>,
+        restarts: Vec<restart::Planned>,
+        out: mpsc::UnboundedSender<Out>,
+    ) {
+        let options = &self.shared.options;
+        let mut delay = options.min_call_delay;
+        if options.shuffle {
+            // Every other answer waits for the one behind it.
+            delay += Duration::from_millis(if number % 2 == 1 { 4 } else { 0 });
+        }
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if options.chatty && number % 3 == 1 {
+            let health = options.version.recorded_read("health").unwrap_or_default();
+            drop(out.send(Out::Frame(event("health", &health, None))));
+            drop(out.send(Out::Frame(event("presence", &json!({ "presence": [] }), None))));
+        }
+        let Some(sent) = sent else { return std::future::pending().await };
+        drop(out.send(sent));
+        restart::plan(&self.shared, &restarts);
+    }
+}
+
+async fn mute(socket: &mut Socket) -> End {
+    while let Some(Ok(_)) = socket.next().await {}
+    End::Drop
+}
+
+async fn next_text(socket: &mut Socket) -> Result<String, End> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Drop),
+            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+        }
+    }
+}
+
+async fn send(socket: &mut Socket, frame: String) -> Result<(), End> {
+    socket.send(Message::text(frame)).await.map_err(|_| End::Drop)
+}
+
+fn answer(id: &Value, result: &Result<Value, Refusal>) -> String {
+    match result {
+        Ok(payload) => json!({ "type": "res", "id": id, "ok": true, "payload": payload }),
+        Err(refusal) => json!({ "type": "res", "id": id, "ok": false, "error": refusal.body() }),
+    }
+    .to_string()
+}
+
+fn event(name: &str, payload: &Value, seq: Option<u64>) -> String {
+    let mut frame = json!({ "type": "event", "event": name, "payload": payload });
+    if let Some(seq) = seq {
+        frame["seq"] = json!(seq);
+    }
+    frame.to_string()
+}
