@@ -165,8 +165,13 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
     let (out, mut outgoing) = mpsc::unbounded_channel();
     let mut pushes = shared.pushes.subscribe();
     let mut tasks = JoinSet::new();
-    let mut tick = tokio::time::interval(TICK);
-    let mut seq = 0;
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
+    let mut seq = 1;
+    if shared.options.chatty
+        && let Err(end) = send(socket, first_health(&shared)).await
+    {
+        return end;
+    }
     loop {
         let next = tokio::select! {
             text = next_text(socket) => match text {
@@ -195,6 +200,12 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
             Err(end) => return end,
         }
     }
+}
+
+/// Real gateways send their health to whoever has just connected.
+fn first_health(shared: &Shared) -> String {
+    let health = shared.options.version.recorded_read("health").unwrap_or_default();
+    json!({ "type": "event", "event": "health", "payload": health, "seq": 1, "stateVersion": { "presence": 1, "health": 1 } }).to_string()
 }
 
 fn pushed(push: Result<Push, RecvError>, seq: &mut u64) -> Result<Option<String>, End> {
