@@ -57,7 +57,8 @@ impl Client {
                     return Seen::Frame(serde_json::from_str(&text).unwrap_or(Value::Null));
                 }
                 Some(Ok(Message::Close(frame))) => {
-                    let (code, reason) = frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+                    let (code, reason) = frame
+                        .map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
                     return Seen::Closed(code, reason);
                 }
                 Some(Err(_)) | None => return Seen::Dropped,

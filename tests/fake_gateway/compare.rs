@@ -97,8 +97,12 @@ mod tests {
     #[test]
     fn a_wrong_type_inside_a_list_is_detected() {
         let recorded = json!({ "payload": { "files": [{ "name": "a", "size": 1 }] } });
-        assert!(frames(&recorded, &json!({ "payload": { "files": [{ "name": "b", "size": 2 }] } })).is_empty());
-        assert!(!frames(&recorded, &json!({ "payload": { "files": [{ "name": "b", "size": "2" }] } })).is_empty());
+        assert!(
+            frames(&recorded, &json!({ "payload": { "files": [{ "name": "b", "size": 2 }] } })).is_empty()
+        );
+        assert!(
+            !frames(&recorded, &json!({ "payload": { "files": [{ "name": "b", "size": "2" }] } })).is_empty()
+        );
         assert!(!frames(&recorded, &json!({ "payload": { "files": [] } })).is_empty());
     }
 }

@@ -14,17 +14,25 @@ use crate::compare;
 const LEFT_OUT: [(&str, &str); 7] = [
     ("/provision.json", "the calls after hello; replayed by provisioning.rs"),
     ("/read-calls.json", "the calls after hello; replayed by reads.rs"),
-    ("2026.9.6/auth-controlui-xff/", "an empty recording: HTTP 403 at the upgrade; asserted in strictness.rs"),
+    (
+        "2026.9.6/auth-controlui-xff/",
+        "an empty recording: HTTP 403 at the upgrade; asserted in strictness.rs",
+    ),
     ("2026.6.11/misc/preauth-flood.json", "an empty recording of a flood of sockets"),
     ("2026.9.6/misc/preauth-flood.json", "an empty recording of a flood of sockets"),
-    ("2026.2.9/misc/preauth-flood.json", "5 sockets in one file; the 2026.2.9 hello is replayed from hello-ok.json"),
+    (
+        "2026.2.9/misc/preauth-flood.json",
+        "5 sockets in one file; the 2026.2.9 hello is replayed from hello-ok.json",
+    ),
     ("2026.2.9/auth-none/", "2026.2.9 does not start without a secret; the fake panics, see strictness.rs"),
 ];
 
 /// Parts of a hello that tell of what had been done on the recorded gateway
 /// before: it had an agent with a session by then, this one has not.
-const HISTORY: [(&str, &str); 2] = [
+const HISTORY: [(&str, &str); 4] = [
     ("2026.2.9/misc/eager.json", "/payload/snapshot/health/"),
+    ("2026.2.9/misc/eager.json", "/payload/agents/0/"),
+    ("2026.2.9/misc/eager.json", "/payload/sessions/recent"),
     ("2026.6.11/pairing/scope-upgrade.json", "/payload/snapshot/health/"),
 ];
 
@@ -49,13 +57,20 @@ fn load(name: &str) -> Vec<Value> {
 }
 
 fn options(name: &str, frames: &[Value]) -> Options {
-    let version = Version::ALL.into_iter().find(|version| name.starts_with(&format!("{}/", version.number())));
-    let challenge = frames.iter().find_map(|frame| frame.pointer("/frame/payload/nonce").zip(frame.pointer("/frame/payload/ts")));
+    let version =
+        Version::ALL.into_iter().find(|version| name.starts_with(&format!("{}/", version.number())));
+    let challenge = frames
+        .iter()
+        .find_map(|frame| frame.pointer("/frame/payload/nonce").zip(frame.pointer("/frame/payload/ts")));
     let challenge = challenge.map(|(nonce, ts)| Challenge {
         nonce: nonce.as_str().unwrap_or_default().to_owned(),
         ts: ts.as_u64().unwrap_or_default(),
     });
-    let mut options = Options { token: Some("lab-token-123".to_owned()), challenge, ..Options::version(version.unwrap_or(Version::V2026_9_6)) };
+    let mut options = Options {
+        token: Some("lab-token-123".to_owned()),
+        challenge,
+        ..Options::version(version.unwrap_or(Version::V2026_9_6))
+    };
     if name.contains("/auth-controlui") {
         options.control_ui = ControlUi::DeviceAuthDisabled;
     }
@@ -94,7 +109,9 @@ fn headers(name: &str, port: u16) -> Vec<(&'static str, String)> {
         headers.push(("origin", "http://localhost:3000".to_owned()));
     } else if name.ends_with("_badOrigin.json") {
         headers.push(("origin", "http://evil.example".to_owned()));
-    } else if !name.ends_with("_noOrigin.json") && (name.contains("/ui") || name.ends_with("/originBackend.json")) {
+    } else if !name.ends_with("_noOrigin.json")
+        && (name.contains("/ui") || name.ends_with("/originBackend.json"))
+    {
         headers.push(("origin", own));
     }
     headers
@@ -154,7 +171,13 @@ async fn every_recorded_handshake_gets_the_recorded_answer() {
         let frames = load(&name);
         assert!(!frames.is_empty(), "{name} has nothing to replay and no reason in LEFT_OUT");
         replayed += 1;
-        differences.extend(replay(&name, &frames).await.into_iter().filter(|difference| !is_history(&name, difference)).map(|difference| format!("{name} {difference}")));
+        differences.extend(
+            replay(&name, &frames)
+                .await
+                .into_iter()
+                .filter(|difference| !is_history(&name, difference))
+                .map(|difference| format!("{name} {difference}")),
+        );
     }
     assert!(replayed > 100, "only {replayed} recordings were replayed");
     assert!(differences.is_empty(), "{}", differences.join("\n"));

@@ -16,7 +16,9 @@ const LEFT_OUT: [(&str, &str); 3] = [
 /// Differences that stay, and why.
 fn is_accepted(version: Version, method: &str, difference: &str) -> bool {
     // The recorded gateways had a controlled git checkout or not, by agent.
-    let trash = version == Version::V2026_9_6 && method == "agents.delete" && difference.starts_with("/payload/removed/");
+    let trash = version == Version::V2026_9_6
+        && method == "agents.delete"
+        && difference.starts_with("/payload/removed/");
     // After the first run sessions know where they were last used; the fake runs nothing.
     let used = method == "sessions.patch" && difference.starts_with("/payload/entry/");
     trash || used
@@ -25,7 +27,9 @@ fn is_accepted(version: Version, method: &str, difference: &str) -> bool {
 fn recording(version: Version) -> Vec<Value> {
     let text = match version {
         Version::V2026_2_9 => include_str!("../samples/openclaw/2026.2.9/provision.json"),
-        Version::V2026_3_13 | Version::V2026_6_11 => include_str!("../samples/openclaw/2026.6.11/provision.json"),
+        Version::V2026_3_13 | Version::V2026_6_11 => {
+            include_str!("../samples/openclaw/2026.6.11/provision.json")
+        }
         Version::V2026_9_6 => include_str!("../samples/openclaw/2026.9.6/provision.json"),
     };
     serde_json::from_str(text).unwrap_or_default()
@@ -40,7 +44,9 @@ impl Caller<'_> {
     /// Sends the call, again on a new connection when a restart took it.
     async fn call(&mut self, method: &str, params: &Value) -> Value {
         for _ in 0..50 {
-            self.client.send_lossy(&json!({ "type": "req", "id": "r", "method": method, "params": params })).await;
+            self.client
+                .send_lossy(&json!({ "type": "req", "id": "r", "method": method, "params": params }))
+                .await;
             if let Seen::Frame(frame) = self.client.answer().await {
                 return frame;
             }
@@ -54,7 +60,8 @@ impl Caller<'_> {
 async fn differences(version: Version, tamper: impl Fn(&mut Value)) -> Vec<String> {
     let initial = json!({ "agents": { "defaults": { "heartbeat": { "every": "0m" } } } });
     let models = json!({ "models": { "catalogRefresh": { "enabled": false } } });
-    let mut options = Options { initial_config: initial, hurry: 10_000, shuffle: false, ..Options::version(version) };
+    let mut options =
+        Options { initial_config: initial, hurry: 10_000, shuffle: false, ..Options::version(version) };
     if version == Version::V2026_9_6 {
         options.initial_config["models"] = models["models"].clone();
     }

@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "a broken harness must stop the test")]
 
 mod agents;
+mod calls;
 mod config;
 mod connection;
 mod cron;

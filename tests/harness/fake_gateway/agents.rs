@@ -182,6 +182,9 @@ fn workspace(version: Version, state: &State, id: &str) -> Result<String, Refusa
 fn shown(version: Version, workspace: &str, name: &str, content: Option<&str>) -> Value {
     let mut file =
         json!({ "name": name, "path": format!("{workspace}/{name}"), "missing": content.is_none() });
+    if content.is_none() && version == Version::V2026_9_6 {
+        merge(&mut file, &json!({ "expectedAbsent": true }));
+    }
     if let Some(content) = content {
         merge(&mut file, &json!({ "size": content.len(), "updatedAtMs": now_ms() }));
         if version == Version::V2026_9_6 {

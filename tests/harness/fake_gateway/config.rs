@@ -42,9 +42,19 @@ fn defaulted(version: Version, written: &Value) -> Value {
     config
 }
 
+/// 2026.9.6 shows `main` among the entries even while the file names no agent.
+fn with_main(version: Version, written: &Value) -> Value {
+    let mut source = written.clone();
+    if version.has_entries() && written.pointer("/agents/entries").is_none() {
+        merge(&mut source, &json!({ "agents": { "entries": { "main": {} } } }));
+    }
+    source
+}
+
 pub(crate) fn get(version: Version, state: &State) -> Result<Value, Refusal> {
     let written = redacted(state);
-    let config = defaulted(version, &written);
+    let source = with_main(version, &written);
+    let config = defaulted(version, &source);
     let raw = serde_json::to_string_pretty(&written).unwrap_or_default();
     let mut answer = json!({ "path": PATH });
     if version == Version::V2026_9_6 {
@@ -58,7 +68,7 @@ pub(crate) fn get(version: Version, state: &State) -> Result<Value, Refusal> {
                        "issues": [], "warnings": [], "legacyIssues": [] });
     merge(&mut answer, &rest);
     if version > Version::V2026_2_9 {
-        merge(&mut answer, &json!({ "sourceConfig": written, "resolved": written, "runtimeConfig": config }));
+        merge(&mut answer, &json!({ "sourceConfig": source, "resolved": source, "runtimeConfig": config }));
     }
     Ok(answer)
 }

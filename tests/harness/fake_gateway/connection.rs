@@ -12,28 +12,17 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::Fault;
+use super::Version;
+use super::calls::{Calls, End, Out, answer, event, receive};
 use super::fault::CallFault;
 use super::handshake::{Admission, Client, Refused};
 use super::refusal::Refusal;
 use super::server::{Push, Shared, Socket, Upgrade};
 use super::state::now_ms;
-use super::{Version, methods, restart};
 
 /// Before hello, later gateways take no more than this in one frame.
 const HANDSHAKE_FRAME_BYTES_MAX: usize = 64 * 1024;
 const TICK: Duration = Duration::from_secs(30);
-
-/// How a connection ends.
-enum End {
-    Close(u16, String),
-    /// Without a close frame.
-    Drop,
-}
-
-enum Out {
-    Frame(String),
-    End(End),
-}
 
 pub(crate) async fn run(shared: Arc<Shared>, mut socket: Socket, upgrade: Upgrade) {
     let end = match handshake(&shared, &mut socket, &upgrade).await {
@@ -153,12 +142,6 @@ fn hello(shared: &Shared, admission: &Admission) -> Value {
     hello
 }
 
-/// The calls of one connection.
-struct Calls {
-    scopes: Vec<String>,
-    shared: Arc<Shared>,
-}
-
 async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End {
     let calls = Arc::new(calls);
     let shared = Arc::clone(&calls.shared);
@@ -220,103 +203,6 @@ fn pushed(push: Result<Push, RecvError>, seq: &mut u64) -> Result<Option<String>
     }
 }
 
-/// Acts on the call at once unless it is held; only the answer is delayed.
-fn receive(calls: &Arc<Calls>, text: &str, out: &mpsc::UnboundedSender<Out>, tasks: &mut JoinSet<()>) {
-    // Real gateways ignore what is not a request once a client is connected.
-    let Ok(frame) = serde_json::from_str::<Value>(text) else { return };
-    let (Some(id), Some(method)) = (frame.get("id").cloned(), frame.get("method").and_then(Value::as_str))
-    else {
-        return;
-    };
-    let (calls, method, out) = (Arc::clone(calls), method.to_owned(), out.clone());
-    let params = frame.get("params").cloned().unwrap_or_else(|| json!({}));
-    let number = {
-        let mut state = calls.shared.state();
-        state.calls.push((method.clone(), params.clone()));
-        state.calls.len()
-    };
-    if let Some(wait) = calls.shared.holds.meet(&method) {
-        tasks.spawn(async move {
-            wait.over().await;
-            let (sent, restarts) = calls.act(&id, &method, &params);
-            calls.reply(number, sent, restarts, out).await;
-        });
-        return;
-    }
-    let (sent, restarts) = calls.act(&id, &method, &params);
-    tasks.spawn(async move { calls.reply(number, sent, restarts, out).await });
-}
-
-impl Calls {
-    fn act(&self, id: &Value, method: &str, params: &Value) -> (Option<Out>, Vec<restart::Planned>) {
-        let fault = {
-            let mut state = self.shared.state();
-            let agent = params
-                .get("agentId")
-                .and_then(Value::as_str)
-                .filter(|id| state.just_created.remove(*id))
-                .map(str::to_owned);
-            let token = self.shared.options.token.clone().unwrap_or_default();
-            state.faults.at_call(method, agent.as_deref(), &token)
-        };
-        let close = |code| Some(Out::End(End::Close(code, String::new())));
-        match fault {
-            Some(CallFault::Mute) => return (None, Vec::new()),
-            Some(CallFault::Drop) => return (Some(Out::End(End::Drop)), Vec::new()),
-            Some(CallFault::Close(code)) => return (close(code), Vec::new()),
-            Some(CallFault::Refuse(refusal)) => {
-                return (Some(Out::Frame(answer(id, &Err(refusal)))), Vec::new());
-            }
-            Some(CallFault::CloseAfter(_) | CallFault::DropAfter | CallFault::Pad(_)) | None => {}
-        }
-        let outcome = methods::call(&self.shared, &self.scopes, method, params);
-        for (name, payload) in outcome.events {
-            drop(self.shared.pushes.send(Push::Event(name, payload)));
-        }
-        let mut result = outcome.result;
-        let sent = match fault {
-            Some(CallFault::DropAfter) => Some(Out::End(End::Drop)),
-            Some(CallFault::CloseAfter(code)) => close(code),
-            Some(CallFault::Pad(bytes)) => {
-                if let Ok(payload) = &mut result {
-                    payload["raw"] = json!("x".repeat(bytes));
-                }
-                Some(Out::Frame(answer(id, &result)))
-            }
-            Some(CallFault::Mute | CallFault::Drop | CallFault::Close(_) | CallFault::Refuse(_)) | None => {
-                Some(Out::Frame(answer(id, &result)))
-            }
-        };
-        (sent, outcome.restarts)
-    }
-
-    async fn reply(
-        &self,
-        number: usize,
-        sent: Option<Out>,
-        restarts: Vec<restart::Planned>,
-        out: mpsc::UnboundedSender<Out>,
-    ) {
-        let options = &self.shared.options;
-        let mut delay = options.min_call_delay;
-        if options.shuffle {
-            // Every other answer waits for the one behind it.
-            delay += Duration::from_millis(if number % 2 == 1 { 4 } else { 0 });
-        }
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        if options.chatty && number % 3 == 1 {
-            let health = options.version.recorded_read("health").unwrap_or_default();
-            drop(out.send(Out::Frame(event("health", &health, None))));
-            drop(out.send(Out::Frame(event("presence", &json!({ "presence": [] }), None))));
-        }
-        let Some(sent) = sent else { return std::future::pending().await };
-        drop(out.send(sent));
-        restart::plan(&self.shared, &restarts);
-    }
-}
-
 async fn mute(socket: &mut Socket) -> End {
     while let Some(Ok(_)) = socket.next().await {}
     End::Drop
@@ -334,20 +220,4 @@ async fn next_text(socket: &mut Socket) -> Result<String, End> {
 
 async fn send(socket: &mut Socket, frame: String) -> Result<(), End> {
     socket.send(Message::text(frame)).await.map_err(|_| End::Drop)
-}
-
-fn answer(id: &Value, result: &Result<Value, Refusal>) -> String {
-    match result {
-        Ok(payload) => json!({ "type": "res", "id": id, "ok": true, "payload": payload }),
-        Err(refusal) => json!({ "type": "res", "id": id, "ok": false, "error": refusal.body() }),
-    }
-    .to_string()
-}
-
-fn event(name: &str, payload: &Value, seq: Option<u64>) -> String {
-    let mut frame = json!({ "type": "event", "event": name, "payload": payload });
-    if let Some(seq) = seq {
-        frame["seq"] = json!(seq);
-    }
-    frame.to_string()
 }

@@ -45,7 +45,12 @@ fn resolved(version: Version) -> Value {
         Version::V2026_3_13 | Version::V2026_6_11 => {
             json!({ "modelProvider": "openai", "model": "gpt-5.5", "agentRuntime": { "id": "codex", "source": "implicit" } })
         }
-        Version::V2026_9_6 => json!({ "modelProvider": "openai", "model": "gpt-6-astra" }),
+        Version::V2026_9_6 => json!({
+            "modelProvider": "openai",
+            "model": "gpt-6-astra",
+            "agentRuntime": { "id": "codex", "source": "implicit" },
+            "runtimeSelectionLocked": false,
+        }),
     }
 }
 
@@ -75,8 +80,16 @@ pub(crate) fn delete(version: Version, state: &mut State, params: &Value) -> Res
     if version == Version::V2026_9_6 && key.ends_with(":main") {
         return Err(Refusal::invalid(format!("Cannot delete the main session ({key}).")));
     }
-    let deleted = state.sessions.remove(key).is_some();
-    Ok(json!({ "ok": true, "key": key, "deleted": deleted, "archived": [] }))
+    let removed = state.sessions.remove(key);
+    let deleted = removed.is_some();
+    let archived: Vec<String> = removed
+        .filter(|_| version > Version::V2026_2_9)
+        .map(|session| {
+            format!("/srv/openclaw/state/agents/{}/sessions/{}.jsonl.deleted", agent_of(key), session.id)
+        })
+        .into_iter()
+        .collect();
+    Ok(json!({ "ok": true, "key": key, "deleted": deleted, "archived": archived }))
 }
 
 /// Starts a run; the same idempotency key again is told how the first stands.
