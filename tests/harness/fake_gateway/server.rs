@@ -84,6 +84,8 @@ pub(crate) struct Upgrade {
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let tls = shared.options.tls.then(acceptor);
     let mut door = shared.door.subscribe();
+    // It may have been closed before this task ran for the first time.
+    door.mark_changed();
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
     loop {
