@@ -1,1 +1,3 @@
-//! Harness.
+//! Everything the test rings above the unit tests share; nothing here ships.
+
+pub mod fake_gateway;

@@ -1,0 +1,58 @@
+//! Read methods answered from recordings.
+
+use serde_json::{Value, json};
+
+use super::Version;
+use super::methods::text;
+use super::refusal::Refusal;
+use super::state::{State, merge};
+
+/// `agents.list` with the recorded row of `main` as the shape of each.
+pub(crate) fn agents(version: Version, state: &State) -> Result<Value, Refusal> {
+    let mut answer = version.recorded_read("agents.list").unwrap_or_default();
+    let row = answer.pointer("/agents/0").cloned().unwrap_or_default();
+    let held = state.agents();
+    let mut rows: Vec<Value> = Vec::new();
+    if !held.iter().any(|agent| agent.id == "main") {
+        rows.push(row.clone());
+    }
+    for agent in &held {
+        let mut shown = row.clone();
+        merge(&mut shown, &json!({ "id": agent.id }));
+        if let Some(name) = &agent.name {
+            merge(&mut shown, &json!({ "name": name }));
+            if version > Version::V2026_2_9 {
+                merge(&mut shown, &json!({ "identity": { "name": name } }));
+            }
+        }
+        if version > Version::V2026_2_9 {
+            merge(&mut shown, &json!({ "workspace": agent.workspace }));
+        }
+        if version.has_entries() && agent.id != "main" {
+            let made = json!({ "workspaceGit": true, "createdVia": "operator", "createdAt": super::state::now_ms() });
+            merge(&mut shown, &made);
+            shown["creatorAgentId"] = Value::Null;
+        }
+        rows.push(shown);
+    }
+    if version.has_entries() && rows.len() > 1 {
+        answer["ownership"] = json!("explicit");
+    }
+    answer["agents"] = json!(rows);
+    Ok(answer)
+}
+
+/// A method that was recorded once answers so always; others do not exist here.
+pub(crate) fn recorded(version: Version, method: &str) -> Result<Value, Refusal> {
+    version.recorded_read(method).ok_or_else(|| Refusal::invalid(format!("unknown method: {method}")))
+}
+
+/// The agent in `agent:<id>:main`.
+pub(crate) fn agent_of(key: &str) -> &str {
+    key.strip_prefix("agent:").and_then(|rest| rest.split(':').next()).unwrap_or_default()
+}
+
+/// The key of a session as the params name it.
+pub(crate) fn key(params: &Value) -> &str {
+    text(params, "key")
+}
