@@ -2,6 +2,10 @@
 //!
 //! - [`gateway`]: one connection to one gateway, from the address policy to the calls, and the way of a creation.
 //! - [`agent`]: what is written on a gateway: the agent's files and its own entry in the configuration.
+//! - [`jobs`]: the runtime and the jobs; [`retry`] says what follows a failure.
 
 pub mod agent;
+pub mod config;
 pub mod gateway;
+pub mod jobs;
+pub mod retry;

@@ -1,0 +1,292 @@
+//! The runtime: apalis over our own queue. Claim loop, lease keeper and handler; the jobs themselves are in the folder.
+//!
+//! apalis hands deliveries to handlers and drains at the end; no guarantee hangs on it. The permit and the lease travel
+//! inside the delivery.
+
+mod erase_token;
+mod outcome;
+mod provision_gateway;
+mod remove_main_agent;
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use apalis::prelude::*;
+use apalis_core::backend::{Backend, BackendConfig, finalize::Ephemeral};
+use futures_util::FutureExt as _;
+use shared::{
+    chain::chain,
+    ids::{JobId, LeaseToken},
+    job::{Kind, Lease},
+    store::{Claim, HandedOver, LocalWorker},
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tower::layer::util::Identity;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+pub use crate::config::{Deps, Settings};
+
+/// Expired leases and due jobs are looked for at least this often, whatever was or was not signalled.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+type Held = Arc<Mutex<HashMap<JobId, (LeaseToken, CancellationToken)>>>;
+
+/// What every part of one worker shares.
+struct Runtime {
+    deps: Deps,
+    held: Held,
+    permits: Arc<Semaphore>,
+}
+
+/// Deliveries on their way to the handler. A restarted runtime reads on from the same channel.
+#[derive(Clone)]
+struct Deliveries(Arc<Mutex<mpsc::UnboundedReceiver<HandedOver>>>);
+
+impl Backend for Deliveries {
+    type Task = Task<HandedOver>;
+    type Error = Infallible;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        let mut receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        receiver.poll_recv(context).map(|delivery| {
+            delivery.map(|delivery| {
+                // Unique per delivery: the runtime does not take the same task id twice.
+                let id = TaskId::from_string(format!("{}:{}", delivery.lease.job.id, delivery.lease.token));
+                Ok(TaskBuilder::new(delivery).task_id(id).build())
+            })
+        })
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for Deliveries {
+    type Args = HandedOver;
+    type Id = Uuid;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}
+
+/// Runs jobs until `stop` is cancelled, then finishes or hands back what is running.
+///
+/// # Errors
+///
+/// If the runtime ends without having been asked to: the caller must not take that for success.
+pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let permits = Arc::new(Semaphore::new(usize::try_from(deps.settings.concurrency).unwrap_or(256)));
+    let runtime = Arc::new(Runtime { deps, held: Held::default(), permits });
+    let settings = &runtime.deps.settings;
+    runtime.deps.store.attach(Some(LocalWorker {
+        worker: settings.worker_id.clone(),
+        permits: Arc::clone(&runtime.permits),
+        lease: settings.lease,
+        jobs: sender.clone(),
+    }));
+    let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, stop.clone()));
+    let keeping = AbortOnDropHandle::new(tokio::spawn(keep_leases(Arc::clone(&runtime))));
+    let backend = Deliveries(Arc::new(Mutex::new(receiver)));
+    let data = Arc::clone(&runtime);
+    let name = settings.worker_id.clone();
+    let asked = stop.clone();
+    let ended = Monitor::new()
+        .register(move |run| {
+            WorkerBuilder::new(format!("{name}-{run}"))
+                .backend(backend.clone())
+                .data(Arc::clone(&data))
+                .build(handle)
+        })
+        .should_restart(|_, _| true)
+        .shutdown_timeout(settings.shutdown)
+        .run_with_signal(async move {
+            asked.cancelled().await;
+            Ok(())
+        })
+        .await;
+    runtime.deps.store.attach(None);
+    let _ = claiming.await;
+    hand_back(&runtime).await;
+    drop(keeping);
+    if !stop.is_cancelled() {
+        return Err(io::Error::other("the job runtime ended without having been asked to"));
+    }
+    ended.map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Takes what is due while there are free permits.
+async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOver>, stop: CancellationToken) {
+    let enqueued = runtime.deps.store.enqueued();
+    let mut pause = Duration::from_millis(100);
+    while !stop.is_cancelled() {
+        let first = tokio::select! {
+            permit = Arc::clone(&runtime.permits).acquire_owned() => permit,
+            () = stop.cancelled() => return,
+        };
+        let Ok(first) = first else { return };
+        let mut permits = vec![first];
+        while let Ok(permit) = Arc::clone(&runtime.permits).try_acquire_owned() {
+            permits.push(permit);
+        }
+        let wanted = u32::try_from(permits.len()).unwrap_or(u32::MAX);
+        let settings = &runtime.deps.settings;
+        let claim = Claim {
+            worker: settings.worker_id.clone(),
+            permits: wanted,
+            lease: settings.lease,
+            now: runtime.deps.clock.now(),
+        };
+        match runtime.deps.store.claim(claim).await {
+            Ok(leases) => {
+                pause = Duration::from_millis(100);
+                let is_full = leases.len() == permits.len();
+                for lease in leases {
+                    let Some(permit) = permits.pop() else { break };
+                    let _ = jobs.send(HandedOver { lease, permit });
+                }
+                drop(permits);
+                if !is_full {
+                    wait_for_work(&runtime, &enqueued, &stop).await;
+                }
+            }
+            Err(error) => {
+                drop(permits);
+                tracing::warn!(error = chain(&error), "jobs could not be claimed; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+    }
+}
+
+async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: &CancellationToken) {
+    let due = runtime.deps.store.next_due().await.ok().flatten();
+    let wait = due.map_or(LOOK_AGAIN, |due| {
+        let wait = (due - runtime.deps.clock.now()).to_std().unwrap_or(Duration::ZERO);
+        // A job that is due and was not claimed waits for another one with its gateway key.
+        wait.clamp(Duration::from_millis(50), LOOK_AGAIN)
+    });
+    tokio::select! {
+        () = enqueued.notified() => {}
+        () = tokio::time::sleep(wait) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Renews every held lease in one statement; a job whose lease is gone is cancelled.
+async fn keep_leases(runtime: Arc<Runtime>) {
+    let settings = &runtime.deps.settings;
+    loop {
+        tokio::time::sleep(settings.renew_every).await;
+        let held: Vec<(JobId, LeaseToken)> =
+            lock(&runtime.held).iter().map(|(job, (token, _))| (*job, *token)).collect();
+        if held.is_empty() {
+            continue;
+        }
+        match runtime.deps.store.renew(&held, settings.lease, runtime.deps.clock.now()).await {
+            Ok(kept) => {
+                let kept: std::collections::HashSet<JobId> = kept.into_iter().collect();
+                for (job, token) in held.into_iter().filter(|(job, _)| !kept.contains(job)) {
+                    if let Some((_, cancel)) = lock(&runtime.held).get(&job).filter(|(known, _)| *known == token) {
+                        cancel.cancel();
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(error = chain(&error), "leases could not be renewed; trying again"),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits, bounded, until no job runs any more, then gives the leases that are left to the next worker.
+async fn hand_back(runtime: &Runtime) {
+    for _ in 0..40 {
+        if lock(&runtime.held).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let left: Vec<(JobId, LeaseToken)> = lock(&runtime.held).iter().map(|(job, (token, _))| (*job, *token)).collect();
+    let released = tokio::time::timeout(Duration::from_secs(3), runtime.deps.store.release(&left)).await;
+    tracing::info!(jobs = left.len(), released = matches!(released, Ok(Ok(()))), "handed running jobs back");
+}
+
+/// One delivery, in a task of its own: a panic or a blocking call in it hurts nobody else.
+async fn handle(delivery: HandedOver, runtime: Data<Arc<Runtime>>) -> Result<(), BoxDynError> {
+    let runtime = Arc::clone(&runtime);
+    Ok(AbortOnDropHandle::new(tokio::spawn(deliver(delivery, runtime))).await?)
+}
+
+/// Takes the lease out of the held ones when the job ends, however it ends.
+struct Holding {
+    held: Held,
+    job: JobId,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        lock(&self.held).remove(&self.job);
+    }
+}
+
+async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
+    let HandedOver { lease, permit } = delivery;
+    let cancel = CancellationToken::new();
+    lock(&runtime.held).insert(lease.job.id, (lease.token, cancel.clone()));
+    let _holding = Holding { held: Arc::clone(&runtime.held), job: lease.job.id };
+    let span = tracing::info_span!("job", job.kind = %lease.job.kind, job.id = %lease.job.id,
+        job.attempt = lease.job.attempt, operation = %lease.job.operation, gateway.id = %lease.job.gateway,
+        traceparent = lease.job.traceparent);
+    let job = std::panic::AssertUnwindSafe(perform(&runtime.deps, &lease)).catch_unwind();
+    async {
+        tokio::select! {
+            done = job => if done.is_err() {
+                tracing::error!("the job panicked; it runs again when its lease has run out");
+            },
+            () = cancel.cancelled() => {
+                tracing::warn!("the lease was lost to another worker; this delivery ends without an outcome");
+            }
+        }
+    }
+    .instrument(span)
+    .await;
+    drop(permit);
+}
+
+/// The one table of jobs.
+async fn perform(deps: &Deps, lease: &Lease) {
+    match lease.job.kind {
+        Kind::ProvisionGateway => provision_gateway::run(deps, lease).await,
+        Kind::RemoveMainAgent => remove_main_agent::run(deps, lease).await,
+        Kind::EraseToken => erase_token::run(deps, lease).await,
+    }
+}

@@ -1,0 +1,96 @@
+//! Recording what came of a delivery: as often as it takes, and only while the lease is ours.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use shared::{
+    chain::chain,
+    commit::{Commit, CommitError, Finish, Then},
+    domain::gateway::Command,
+    envelope::Actor,
+    execute::{Context, ExecuteError, execute},
+    ids::JobId,
+    job::{Job, Kind, Lease},
+};
+
+use crate::config::Deps;
+
+/// A command and what its commit carries beside the events.
+pub(super) struct Outcome<F> {
+    /// What happened.
+    pub(super) command: Command,
+    /// What becomes of the job.
+    pub(super) then: Then,
+    /// Jobs, secrets and credentials.
+    pub(super) complete: F,
+}
+
+/// Writes the outcome. Tries again while the database is away; a lost lease or a refusal ends it.
+pub(super) async fn record<F: Fn(&mut Commit) + Send + Sync>(deps: &Deps, lease: &Lease, outcome: Outcome<F>) {
+    let context = Context {
+        actor: Actor::worker(&deps.settings.worker_id),
+        request_id: None,
+        traceparent: lease.job.traceparent.clone(),
+        worker_id: Some(deps.settings.worker_id.clone()),
+        attempt: Some(lease.job.attempt),
+        causation_id: None,
+    };
+    let finish = Finish { job: lease.job.id, token: lease.token, then: outcome.then.clone() };
+    let complete = |commit: &mut Commit| {
+        (outcome.complete)(commit);
+        commit.finish = Some(finish.clone());
+    };
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let target = (lease.job.gateway, outcome.command.clone());
+        match execute(deps.store.as_ref(), deps.clock.as_ref(), target, &context, complete).await {
+            Ok(_) => return,
+            Err(ExecuteError::Commit(CommitError::LeaseLost { .. })) => {
+                tracing::warn!("the outcome came too late: another worker holds the job, or has ended it");
+                return;
+            }
+            Err(ExecuteError::Refused(refusal)) => {
+                tracing::warn!(%refusal, "the outcome was refused; the job ends without it");
+                end(deps, lease, Then::Delete).await;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the outcome could not be written yet; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+    }
+}
+
+/// Ends a delivery without an event.
+pub(super) async fn end(deps: &Deps, lease: &Lease, then: Then) {
+    let stream = shared::envelope::StreamId::from(lease.job.gateway);
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let written = async {
+            let version = deps.store.load(&stream).await.map(|events| events.last().map_or(0, |last| last.version));
+            let version = version.map_err(|error| chain(&error))?;
+            let mut commit = Commit::new(stream.clone(), None, version, deps.clock.now());
+            commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then: then.clone() });
+            match deps.store.commit(commit).await {
+                Ok(_) | Err(CommitError::LeaseLost { .. }) => Ok(()),
+                Err(error) => Err(chain(&error)),
+            }
+        };
+        let Err(error) = written.await else { return };
+        tracing::warn!(error, "the job could not be ended yet; trying again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+/// Another job for the same gateway and operation.
+pub(super) fn follow_up(lease: &Lease, kind: Kind, now: DateTime<Utc>, run_at: DateTime<Utc>) -> Job {
+    let gateway_key = match kind {
+        // Dials nobody, so it must not wait for those who do, nor hold them up.
+        Kind::EraseToken => format!("erase:{}", lease.job.gateway),
+        Kind::ProvisionGateway | Kind::RemoveMainAgent => lease.job.gateway_key.clone(),
+    };
+    Job { id: JobId::mint(now), kind, gateway_key, run_at, attempt: 1, created_at: now, ..lease.job.clone() }
+}

@@ -1,0 +1,205 @@
+//! Reaches a gateway, provisions its main agent, and records that it was created or precisely how it failed.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use shared::{
+    chain::chain,
+    commit::{Commit, CredentialChange, Then},
+    domain::gateway::{
+        Command, Gateway, Known, Phase,
+        command::Leftover,
+        event,
+        failure::{Cause, Failure, Stage, Verdict},
+    },
+    execute::load,
+    job::{Kind, Lease},
+    register::{agent_token_owner, gateway_token_owner},
+    secret::Secret,
+    token,
+};
+
+use super::outcome::{Outcome, end, follow_up, record};
+use crate::{
+    config::Deps,
+    gateway::provision::{self, Failed, Order, Provisioned, provision},
+    retry::{Next, next},
+};
+
+/// A job that lost its worker this often ends as a failure: it may be what kills them.
+const LOST_LEASES_MAX: u32 = 5;
+/// How long a person has to approve our device.
+const PAIRING_WAIT_MINUTES: i64 = 15;
+/// How long a failed registration keeps its token for a retry.
+const TOKEN_KEPT_HOURS: i64 = 24;
+/// When a job is looked at again that could not even begin.
+const LATER: Duration = Duration::from_secs(60);
+
+/// One delivery. Folds the stream first: what is decided already is not done again.
+pub(super) async fn run(deps: &Deps, lease: &Lease) {
+    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+        Ok(Gateway::Known(known)) if !known.is_ended() => known,
+        Ok(_) => return end(deps, lease, Then::Delete).await,
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the gateway's stream could not be read; trying again in a minute");
+            return again_later(deps, lease).await;
+        }
+    };
+    if lease.lost_leases >= LOST_LEASES_MAX {
+        let detail = format!(
+            "Provisioning stopped its worker {} times; the job was ended. Look at the workers' logs for operation {}.",
+            lease.lost_leases, lease.job.operation
+        );
+        let failure = Failure::new(Stage::Agent, Cause::CallRefused, detail);
+        return fail(deps, lease, &known, (failure, provision_left(&known))).await;
+    }
+    let order = match order(deps, lease, &known).await {
+        Ok(order) => order,
+        Err(error) => {
+            tracing::error!(error, "the registration's secrets could not be opened; trying again in a minute");
+            return again_later(deps, lease).await;
+        }
+    };
+    match provision(&deps.dialer, &order).await {
+        Ok(provisioned) => succeed(deps, lease, &order, provisioned).await,
+        Err(failed) => after_failure(deps, lease, &known, failed).await,
+    }
+}
+
+async fn again_later(deps: &Deps, lease: &Lease) {
+    end(deps, lease, Then::RunAt { at: deps.clock.now() + LATER, attempt: lease.job.attempt }).await;
+}
+
+/// Everything the gateway side needs; also for the clean-up.
+pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<Order, String> {
+    let request = &known.request;
+    let token = open(deps, &gateway_token_owner(request.gateway)).await?;
+    let agent_token = open(deps, &agent_token_owner(request.gateway)).await?;
+    if request.has_token && token.is_none() {
+        return Err("the sealed gateway token is missing".to_owned());
+    }
+    Ok(Order {
+        gateway_id: request.gateway,
+        operation: request.operation,
+        name: request.name.clone(),
+        url: request.url.clone(),
+        workspace_root: request.workspace_root.clone(),
+        token,
+        allow_insecure_tls: request.allow_insecure_tls,
+        disable_device_pairing: request.disable_device_pairing,
+        agent_id: request.gateway_agent_id,
+        agent_token: agent_token.ok_or("the sealed agent token is missing")?,
+        base_url: deps.settings.base_url.clone(),
+        heartbeat_every: deps.settings.heartbeat_every,
+        minimum_version: deps.settings.minimum_version.clone(),
+        patience: request.patience,
+        agent_may_exist: known.agent_may_exist || lease.lost_leases > 0 || lease.job.attempt > 1,
+    })
+}
+
+async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
+    let sealed = deps.store.secret(owner).await.map_err(|error| chain(&error))?;
+    sealed.map(|sealed| deps.vault.open_sealed(owner, &sealed).map_err(|error| chain(&error))).transpose()
+}
+
+async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisioned) {
+    let Provisioned { verified, agent, dials } = provisioned;
+    tracing::info!(dials, runtime_version = verified.runtime_version, "gateway provisioned");
+    metrics::counter!("mission_control_creations_total", "outcome" => "succeeded", "code" => "").increment(1);
+    let config_form = serde_json::to_value(agent.config_form).ok();
+    let command = Command::RecordCreated {
+        verified: event::Verified {
+            runtime_version: verified.runtime_version,
+            protocol: verified.protocol,
+            scopes: verified.scopes,
+            latency_ms: verified.latency_ms,
+        },
+        agent: event::MainAgent {
+            agent_id: agent.agent_id,
+            workspace: agent.workspace,
+            files_written: agent.files_written,
+            files_moved: agent.files_moved,
+            files_not_taken: agent.files_not_taken,
+            config_form: config_form.and_then(|form| form.as_str().map(str::to_owned)).unwrap_or_default(),
+            wake: agent.wake,
+        },
+    };
+    // From this commit on the agent's token is accepted.
+    let hash = token::hash(order.agent_token.expose()).to_vec();
+    let subject = order.agent_id.to_string();
+    let complete = |commit: &mut Commit| {
+        commit.credentials.push(CredentialChange::Put { hash: hash.clone(), subject: subject.clone() });
+    };
+    record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
+}
+
+async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed) {
+    let attempt = lease.job.attempt;
+    let failure = failed.failure;
+    tracing::info!(dials = failed.dials, stage = %failure.stage, cause = ?failure.cause, detail = failure.detail,
+        "attempt failed");
+    let decision = next(failure.cause, attempt, known.request.patience, (rand::random(), failed.retry_after));
+    let now = deps.clock.now();
+    match decision {
+        Next::Retry(delay) => {
+            let retry_at = now + delay;
+            let command = Command::RecordAttemptFailed { attempt, failure, retry_at };
+            let then = Then::RunAt { at: retry_at, attempt: attempt + 1 };
+            record(deps, lease, Outcome { command, then, complete: |_: &mut Commit| {} }).await;
+        }
+        Next::AwaitApproval(delay) => {
+            let until = match &known.phase {
+                Phase::AwaitingPairing { until, .. } => *until,
+                Phase::Requested
+                | Phase::Verified(_)
+                | Phase::Provisioned(..)
+                | Phase::Active(..)
+                | Phase::Failed { .. } => now + TimeDelta::minutes(PAIRING_WAIT_MINUTES),
+            };
+            if now + delay >= until {
+                return fail(deps, lease, known, (failure, failed.agent)).await;
+            }
+            let request_id = failure.pairing_request_id.clone();
+            let command = Command::RecordPairingRequired {
+                device_id: failure.device_id.clone().unwrap_or_default(),
+                approve: format!("openclaw devices approve {}", request_id.as_deref().unwrap_or("<request id>")),
+                request_id,
+                until,
+            };
+            let then = Then::RunAt { at: now + delay, attempt };
+            record(deps, lease, Outcome { command, then, complete: |_: &mut Commit| {} }).await;
+        }
+        Next::GiveUp => fail(deps, lease, known, (failure, failed.agent)).await,
+    }
+}
+
+fn provision_left(known: &Known) -> provision::Leftover {
+    provision::Leftover::MayRemain {
+        agent_id: known.request.gateway_agent_id.on_gateway(),
+        why: "the job that provisions it was ended".to_owned(),
+    }
+}
+
+async fn fail(deps: &Deps, lease: &Lease, known: &Known, (failure, left): (Failure, provision::Leftover)) {
+    let code = failure.cause.code().as_str();
+    metrics::counter!("mission_control_creations_total", "outcome" => "failed", "code" => code).increment(1);
+    let may_dial = failure.cause.verdict() != Verdict::NeverRepeat;
+    let leftover = match left {
+        provision::Leftover::Nothing => Leftover::Nothing,
+        provision::Leftover::Removed { agent_id } => Leftover::Removed { agent_id },
+        provision::Leftover::MayRemain { .. } if may_dial => Leftover::MayRemain,
+        provision::Leftover::MayRemain { agent_id, why } => Leftover::LeftBehind { agent_id, why },
+    };
+    let clean_up = leftover == Leftover::MayRemain;
+    let attempts = known.attempts.max(lease.job.attempt);
+    let now = deps.clock.now();
+    let complete = |commit: &mut Commit| {
+        if clean_up {
+            commit.jobs.push(follow_up(lease, Kind::RemoveMainAgent, now, now));
+        }
+        let erase_at = now + TimeDelta::hours(TOKEN_KEPT_HOURS);
+        commit.jobs.push(follow_up(lease, Kind::EraseToken, now, erase_at));
+    };
+    let command = Command::RecordFailed { failure, attempts, leftover };
+    record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
+}

@@ -1,0 +1,90 @@
+//! What follows a failed attempt: a pure function of the cause, the attempt and the patience.
+
+use std::time::Duration;
+
+use shared::domain::gateway::{
+    failure::{Cause, Verdict},
+    patience::Patience,
+};
+
+/// Most attempts of a background registration.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Backoff before the second attempt; doubles.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// Longest backoff.
+pub const BACKOFF_LONGEST: Duration = Duration::from_secs(5);
+/// How often a gateway is asked whether our device was approved.
+pub const PAIRING_POLL: Duration = Duration::from_secs(5);
+/// Longest pause between two tries of a clean-up.
+pub const CLEAN_UP_LONGEST: Duration = Duration::from_mins(5);
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another attempt after this delay.
+    Retry(Duration),
+    /// Ask again after this delay, until the pairing wait ends.
+    AwaitApproval(Duration),
+    /// The registration failed.
+    GiveUp,
+}
+
+/// Decides. `jitter` is uniform in `0.0..1.0`; `asked` is a wait that the gateway asked for.
+#[must_use]
+pub fn next(cause: Cause, attempt: u32, patience: Patience, (jitter, asked): (f64, Option<Duration>)) -> Next {
+    // Somebody waits: what could be repeated was repeated inside the attempt.
+    if patience == Patience::Waiting {
+        return Next::GiveUp;
+    }
+    match cause.verdict() {
+        Verdict::Transient if attempt < ATTEMPTS_MAX => {
+            Next::Retry(asked.unwrap_or_else(|| backoff(attempt, BACKOFF_LONGEST).mul_f64(jitter.clamp(0.0, 1.0))))
+        }
+        Verdict::AwaitApproval => Next::AwaitApproval(PAIRING_POLL),
+        Verdict::Transient | Verdict::Permanent | Verdict::NeverRepeat => Next::GiveUp,
+    }
+}
+
+/// Delay before attempt `attempt + 1` without jitter: 250 ms, 500 ms, 1 s … capped at `longest`.
+#[must_use]
+pub fn backoff(attempt: u32, longest: Duration) -> Duration {
+    BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_limit() {
+        let millis: Vec<u128> = (1..=7).map(|attempt| backoff(attempt, BACKOFF_LONGEST).as_millis()).collect();
+        assert_eq!(millis, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+        assert_eq!(backoff(u32::MAX, BACKOFF_LONGEST), BACKOFF_LONGEST);
+    }
+
+    #[test]
+    fn a_waiting_client_is_told_after_one_attempt() {
+        for cause in [Cause::ConnectionRefused, Cause::TimedOut, Cause::PairingRequired, Cause::CredentialRejected] {
+            assert_eq!(next(cause, 1, Patience::Waiting, (0.5, None)), Next::GiveUp);
+        }
+    }
+
+    #[test]
+    fn in_the_background_only_what_may_pass_is_repeated() {
+        let next = |cause, attempt| next(cause, attempt, Patience::Background, (1.0, None));
+        assert_eq!(next(Cause::ConnectionRefused, 1), Next::Retry(Duration::from_millis(250)));
+        assert_eq!(next(Cause::ConnectionRefused, 4), Next::Retry(Duration::from_secs(2)));
+        assert_eq!(next(Cause::ConnectionRefused, 5), Next::GiveUp);
+        assert_eq!(next(Cause::CredentialRejected, 1), Next::GiveUp);
+        assert_eq!(next(Cause::LockedOut, 1), Next::GiveUp);
+        assert_eq!(next(Cause::VersionTooLow, 1), Next::GiveUp);
+        assert_eq!(next(Cause::PairingRequired, 9), Next::AwaitApproval(PAIRING_POLL));
+    }
+
+    #[test]
+    fn a_wait_that_the_gateway_asked_for_is_kept() {
+        let asked = Duration::from_secs(60);
+        let next = next(Cause::Unavailable, 1, Patience::Background, (0.1, Some(asked)));
+        assert_eq!(next, Next::Retry(asked));
+    }
+}
