@@ -1,1 +1,4 @@
-//! Placeholder head.
+//! The HTTP API and the operator's command line.
+
+pub mod config;
+pub mod ops;

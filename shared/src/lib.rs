@@ -8,7 +8,7 @@
 //! - [`commit`]: one transaction, as a value.
 //! - [`store`]: the only place that knows SQL.
 //! - [`token`], [`vault`], [`watch`]: credentials, sealing, and waiting for outcomes.
-//! - [`execute`], [`register`]: the road from a command to the log.
+//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`verify`] proves the log.
 
 pub mod chain;
 pub mod clock;
@@ -17,6 +17,7 @@ pub mod domain;
 pub mod envelope;
 pub mod execute;
 pub mod ids;
+pub mod install;
 pub mod job;
 pub mod problem;
 pub mod register;
@@ -24,5 +25,6 @@ pub mod secret;
 pub mod store;
 pub mod token;
 pub mod vault;
+pub mod verify;
 pub mod view;
 pub mod watch;
