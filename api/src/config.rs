@@ -6,7 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use shared::{domain::gateway::version::Version, secret::Secret};
 
-use crate::ops::{events::EventsCommand, organization::{MemberCommand, OrganizationCommand}, token::TokenCommand};
+use crate::ops::{
+    events::EventsCommand,
+    organization::{MemberCommand, OrganizationCommand},
+    token::TokenCommand,
+};
 
 /// Registers and provisions OpenClaw gateways.
 #[derive(Debug, Parser)]

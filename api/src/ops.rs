@@ -39,7 +39,8 @@ pub enum OpsError {
 pub async fn open(place: &Place) -> Result<Arc<dyn Store>, OpsError> {
     let path = place.sqlite_path().map_err(OpsError::Setting)?;
     if !path.exists() {
-        let problem = "there is no database; name the data directory with --data-dir, or start `mission-control serve`";
+        let problem =
+            "there is no database; name the data directory with --data-dir, or start `mission-control serve`";
         return Err(OpsError::Setting(format!("{}: {problem}", path.display())));
     }
     Ok(Arc::new(SqliteStore::open(&path).await?))

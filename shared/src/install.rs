@@ -164,7 +164,8 @@ pub async fn device_seed(store: &dyn Store, vault: &Vault) -> Result<[u8; 32], V
     let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
     rand::fill(seed.as_mut_slice());
     let sealed = vault.seal(DEVICE, &Secret::new(hex::encode(seed.as_slice())))?;
-    let ours = format!("{}.{}.{}", sealed.key_id, hex::encode(&sealed.nonce), hex::encode(&sealed.ciphertext));
+    let ours =
+        format!("{}.{}.{}", sealed.key_id, hex::encode(&sealed.nonce), hex::encode(&sealed.ciphertext));
     let stands = store.installation_value(DEVICE, Some(&ours)).await?.unwrap_or(ours);
     let damaged = || VaultError::Sealed { owner: DEVICE.to_owned() };
     let mut parts = stands.split('.');

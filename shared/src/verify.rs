@@ -54,7 +54,10 @@ pub async fn verify(store: &dyn Store) -> Result<Verdict, StoreError> {
             let version = versions.entry(event.stream.clone()).or_default();
             *version += 1;
             if event.version != *version {
-                return broken(format!("version {} of {} where {version} is due", event.version, event.stream));
+                return broken(format!(
+                    "version {} of {} where {version} is due",
+                    event.version, event.stream
+                ));
             }
             if event.hash != event.hash_after(hash) {
                 return broken("the hash is not that of this event after the one before".to_owned());

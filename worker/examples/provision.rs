@@ -54,7 +54,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     if has("probe") {
         let connection = (Certificate::Checked, mode);
-        let result = probe(&dialer, &order.url, order.token.as_ref(), connection, &order.minimum_version).await;
+        let result =
+            probe(&dialer, &order.url, order.token.as_ref(), connection, &order.minimum_version).await;
         print(&json!(result.map_err(|failure| json!(failure))));
         return Ok(());
     }

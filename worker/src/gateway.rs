@@ -20,7 +20,11 @@ pub mod write;
 
 use std::sync::Arc;
 
-use self::{identity::DeviceIdentity, limits::Limits, policy::{AddressPolicy, Resolver}};
+use self::{
+    identity::DeviceIdentity,
+    limits::Limits,
+    policy::{AddressPolicy, Resolver},
+};
 
 /// What every dial of this process needs; one per worker, shared by all jobs.
 #[derive(Clone)]

@@ -213,7 +213,9 @@ async fn keep_leases(runtime: Arc<Runtime>) {
             Ok(kept) => {
                 let kept: std::collections::HashSet<JobId> = kept.into_iter().collect();
                 for (job, token) in held.into_iter().filter(|(job, _)| !kept.contains(job)) {
-                    if let Some((_, cancel)) = lock(&runtime.held).get(&job).filter(|(known, _)| *known == token) {
+                    if let Some((_, cancel)) =
+                        lock(&runtime.held).get(&job).filter(|(known, _)| *known == token)
+                    {
                         cancel.cancel();
                     }
                 }
@@ -235,7 +237,8 @@ async fn hand_back(runtime: &Runtime) {
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    let left: Vec<(JobId, LeaseToken)> = lock(&runtime.held).iter().map(|(job, (token, _))| (*job, *token)).collect();
+    let left: Vec<(JobId, LeaseToken)> =
+        lock(&runtime.held).iter().map(|(job, (token, _))| (*job, *token)).collect();
     let released = tokio::time::timeout(Duration::from_secs(3), runtime.deps.store.release(&left)).await;
     tracing::info!(jobs = left.len(), released = matches!(released, Ok(Ok(()))), "handed running jobs back");
 }

@@ -31,15 +31,20 @@ pub enum Next {
 
 /// Decides. `jitter` is uniform in `0.0..1.0`; `asked` is a wait that the gateway asked for.
 #[must_use]
-pub fn next(cause: Cause, attempt: u32, patience: Patience, (jitter, asked): (f64, Option<Duration>)) -> Next {
+pub fn next(
+    cause: Cause,
+    attempt: u32,
+    patience: Patience,
+    (jitter, asked): (f64, Option<Duration>),
+) -> Next {
     // Somebody waits: what could be repeated was repeated inside the attempt.
     if patience == Patience::Waiting {
         return Next::GiveUp;
     }
     match cause.verdict() {
-        Verdict::Transient if attempt < ATTEMPTS_MAX => {
-            Next::Retry(asked.unwrap_or_else(|| backoff(attempt, BACKOFF_LONGEST).mul_f64(jitter.clamp(0.0, 1.0))))
-        }
+        Verdict::Transient if attempt < ATTEMPTS_MAX => Next::Retry(
+            asked.unwrap_or_else(|| backoff(attempt, BACKOFF_LONGEST).mul_f64(jitter.clamp(0.0, 1.0))),
+        ),
         Verdict::AwaitApproval => Next::AwaitApproval(PAIRING_POLL),
         Verdict::Transient | Verdict::Permanent | Verdict::NeverRepeat => Next::GiveUp,
     }
@@ -57,14 +62,17 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_limit() {
-        let millis: Vec<u128> = (1..=7).map(|attempt| backoff(attempt, BACKOFF_LONGEST).as_millis()).collect();
+        let millis: Vec<u128> =
+            (1..=7).map(|attempt| backoff(attempt, BACKOFF_LONGEST).as_millis()).collect();
         assert_eq!(millis, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
         assert_eq!(backoff(u32::MAX, BACKOFF_LONGEST), BACKOFF_LONGEST);
     }
 
     #[test]
     fn a_waiting_client_is_told_after_one_attempt() {
-        for cause in [Cause::ConnectionRefused, Cause::TimedOut, Cause::PairingRequired, Cause::CredentialRejected] {
+        for cause in
+            [Cause::ConnectionRefused, Cause::TimedOut, Cause::PairingRequired, Cause::CredentialRejected]
+        {
             assert_eq!(next(cause, 1, Patience::Waiting, (0.5, None)), Next::GiveUp);
         }
     }

@@ -111,7 +111,11 @@ pub async fn run(store: &dyn Store, clock: &dyn Clock, command: OrganizationComm
 /// # Errors
 ///
 /// [`OpsError`] with what to do.
-pub async fn run_member(store: &dyn Store, clock: &dyn Clock, command: MemberCommand) -> Result<u8, OpsError> {
+pub async fn run_member(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    command: MemberCommand,
+) -> Result<u8, OpsError> {
     match command {
         MemberCommand::Add { organization, name, role } => {
             let member = MemberId::mint(clock.now());

@@ -91,7 +91,8 @@ fn decide_list(list: &[Value], agent_id: &str, wanted: &Map<String, Value>) -> S
         let mut entry = entry.clone();
         if let Value::Object(fields) = &mut entry {
             if index == ours {
-                let mut merged = fields.get("heartbeat").and_then(Value::as_object).cloned().unwrap_or_default();
+                let mut merged =
+                    fields.get("heartbeat").and_then(Value::as_object).cloned().unwrap_or_default();
                 merged.extend(wanted.clone());
                 fields.insert("heartbeat".to_owned(), Value::Object(merged));
             } else if is_first && index == default {
@@ -120,7 +121,8 @@ fn has(entry: &Value, wanted: &Map<String, Value>) -> bool {
 #[must_use]
 pub fn rejected_keys(message: &str, details: &Value) -> Vec<String> {
     let issues = details.get("issues").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let texts = issues.iter().filter_map(|issue| issue.get("message").and_then(Value::as_str)).chain([message]);
+    let texts =
+        issues.iter().filter_map(|issue| issue.get("message").and_then(Value::as_str)).chain([message]);
     let mut keys: Vec<String> = texts
         .filter_map(|text| text.split_once("nrecognized key"))
         .flat_map(|(_, keys)| keys.split('"').skip(1).step_by(2))
@@ -144,11 +146,14 @@ mod tests {
             {"id": "main", "key": "__OPENCLAW_REDACTED__"}, {"id": "other"}, {"id": "agent-x", "workspace": "/w"},
         ]}});
         let Step::Patch(ConfigForm::List, patch) = decide(&config, "Agent-X", &wanted()) else { panic!() };
-        assert_eq!(patch, json!({"agents": {"list": [
-            {"id": "main", "key": "__OPENCLAW_REDACTED__", "heartbeat": {}},
-            {"id": "other"},
-            {"id": "agent-x", "workspace": "/w", "heartbeat": {"every": "30m", "target": "none", "prompt": "check in"}},
-        ]}}));
+        assert_eq!(
+            patch,
+            json!({"agents": {"list": [
+                {"id": "main", "key": "__OPENCLAW_REDACTED__", "heartbeat": {}},
+                {"id": "other"},
+                {"id": "agent-x", "workspace": "/w", "heartbeat": {"every": "30m", "target": "none", "prompt": "check in"}},
+            ]}})
+        );
         assert_eq!(decide(&patch, "agent-x", &wanted()), Step::Equal(ConfigForm::List));
     }
 
@@ -156,10 +161,13 @@ mod tests {
     fn a_map_is_patched_by_its_keys() {
         let config = json!({"agents": {"entries": {"boss": {"default": true}, "agent-x": {}, "main": {}}}});
         let Step::Patch(ConfigForm::Entries, patch) = decide(&config, "agent-x", &wanted()) else { panic!() };
-        assert_eq!(patch, json!({"agents": {"entries": {
-            "agent-x": {"heartbeat": {"prompt": "check in", "every": "30m", "target": "none"}},
-            "boss": {"heartbeat": {}},
-        }}}));
+        assert_eq!(
+            patch,
+            json!({"agents": {"entries": {
+                "agent-x": {"heartbeat": {"prompt": "check in", "every": "30m", "target": "none"}},
+                "boss": {"heartbeat": {}},
+            }}})
+        );
     }
 
     #[test]
@@ -173,7 +181,10 @@ mod tests {
     #[test]
     fn an_absent_agent_is_never_patched() {
         for config in [
-            json!({}), json!(null), json!({"agents": 1}), json!({"agents": {"list": [{"id": "main"}, 1]}}),
+            json!({}),
+            json!(null),
+            json!({"agents": 1}),
+            json!({"agents": {"list": [{"id": "main"}, 1]}}),
             json!({"agents": {"entries": {}}}),
         ] {
             assert_eq!(decide(&config, "agent-x", &wanted()), Step::Absent, "{config}");

@@ -77,13 +77,17 @@ pub fn render(template: Template, facts: &Facts<'_>) -> Result<String, minijinja
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let quoted = serde_json::Value::from(facts.gateway_name).to_string().replace('`', "'");
-    let text = environment.render_named_str(template.file_name(), template.source(), context! {
-        gateway_name => quoted,
-        base_url => one_line(facts.base_url),
-        agent_id => one_line(facts.agent_id),
-        auth_token => one_line(facts.agent_token.expose()),
-        every => facts.every,
-    })?;
+    let text = environment.render_named_str(
+        template.file_name(),
+        template.source(),
+        context! {
+            gateway_name => quoted,
+            base_url => one_line(facts.base_url),
+            agent_id => one_line(facts.agent_id),
+            auth_token => one_line(facts.agent_token.expose()),
+            every => facts.every,
+        },
+    )?;
     Ok(text.trim_end().to_owned() + "\n")
 }
 
@@ -121,10 +125,12 @@ mod tests {
             let text = render(template, &facts("Production", &token)).unwrap();
             assert_eq!(text.contains("mca_abc"), template == Template::Tools, "{template:?}");
             if template == Template::Tools {
-                let lines: Vec<&str> = text.lines().filter(|line| line.contains('=') && !line.contains(' ')).collect();
-                assert_eq!(lines, [
-                    "BASE_URL=http://127.0.0.1:8000", "AGENT_ID=agent-01JCXYZ123", "AUTH_TOKEN=mca_abc",
-                ]);
+                let lines: Vec<&str> =
+                    text.lines().filter(|line| line.contains('=') && !line.contains(' ')).collect();
+                assert_eq!(
+                    lines,
+                    ["BASE_URL=http://127.0.0.1:8000", "AGENT_ID=agent-01JCXYZ123", "AUTH_TOKEN=mca_abc",]
+                );
             }
         }
     }

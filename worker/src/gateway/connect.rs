@@ -1,6 +1,11 @@
 //! From a URL to a WebSocket: policy, dns, tcp, tls, upgrade; each with its own time-out.
 
-use std::{io, net::SocketAddr, pin::Pin, task::{Context, Poll}};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use shared::domain::gateway::{
     failure::{Cause, Failure, Stage},
@@ -45,7 +50,9 @@ pub async fn connect(
     certificate: Certificate,
     origin: Option<&str>,
 ) -> Result<Socket, Failure> {
-    dial(dialer, url, certificate, origin).instrument(debug_span!("ws.dial", gateway.host = %url.host_text())).await
+    dial(dialer, url, certificate, origin)
+        .instrument(debug_span!("ws.dial", gateway.host = %url.host_text()))
+        .await
 }
 
 async fn dial(
@@ -149,7 +156,9 @@ fn tls_failed(error: &io::Error) -> Failure {
 async fn reset(dialer: &Dialer, url: &GatewayUrl, address: SocketAddr) -> Failure {
     if !url.is_tls() {
         let probe = timeout(dialer.limits.connect, TcpStream::connect(address)).await;
-        if let Ok(Ok(tcp)) = probe && tls::speaks_tls(tcp, dialer.limits.tls).await {
+        if let Ok(Ok(tcp)) = probe
+            && tls::speaks_tls(tcp, dialer.limits.tls).await
+        {
             return tls_port();
         }
     }

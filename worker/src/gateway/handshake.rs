@@ -81,7 +81,8 @@ pub struct Peer<'a> {
 /// The rows of API.md §1 for the stage `handshake`.
 pub async fn shake(dialer: &Dialer, peer: Peer<'_>, socket: &mut Socket) -> Result<Hello, Refused> {
     let slow = |_| Refused::from(timed_out(Stage::Handshake, peer.url));
-    let challenge = timeout(dialer.limits.challenge, challenge(socket, dialer, peer)).await.map_err(slow)??;
+    let challenge =
+        timeout(dialer.limits.challenge, challenge(socket, dialer, peer)).await.map_err(slow)??;
     let request = frame::request("connect", "connect", &params(dialer, peer, &challenge));
     let started = Instant::now();
     let answer = async {
@@ -97,7 +98,9 @@ pub async fn shake(dialer: &Dialer, peer: Peer<'_>, socket: &mut Socket) -> Resu
         }
     };
     match timeout(dialer.limits.hello, answer).await.map_err(slow)?? {
-        Ok(payload) => hello(&payload, started.elapsed()).ok_or_else(|| violation("hello is not valid").into()),
+        Ok(payload) => {
+            hello(&payload, started.elapsed()).ok_or_else(|| violation("hello is not valid").into())
+        }
         Err(error) => Err(refused(&error, socket, dialer, peer).await),
     }
 }
@@ -138,7 +141,9 @@ async fn next(socket: &mut Socket, dialer: &Dialer, peer: Peer<'_>) -> Result<In
                 });
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(error)) if is_violation(&error) => return Err(violation("a frame of it is not valid").into()),
+            Some(Err(error)) if is_violation(&error) => {
+                return Err(violation("a frame of it is not valid").into());
+            }
             Some(Err(_)) | None => return Err(closed("", dialer, peer)),
         }
     }
@@ -192,7 +197,8 @@ async fn refused(error: &ErrorBody, socket: &mut Socket, dialer: &Dialer, peer: 
         None
     };
     let is_pairing = refusal::of_connect(error, "", us(dialer, peer)).failure.cause == Cause::PairingRequired;
-    let reason = if is_pairing { timeout(Duration::from_millis(500), close).await.ok().flatten() } else { None };
+    let reason =
+        if is_pairing { timeout(Duration::from_millis(500), close).await.ok().flatten() } else { None };
     refusal::of_connect(error, reason.as_deref().unwrap_or_default(), us(dialer, peer))
 }
 
@@ -217,10 +223,14 @@ fn params(dialer: &Dialer, peer: Peer<'_>, challenge: &Challenge) -> Value {
             nonce: &challenge.nonce,
         };
         let identity = &dialer.identity;
-        insert(&mut params, "device", json!({
-            "id": identity.device_id(), "publicKey": identity.public_key(), "signature": identity.sign(&claim),
-            "signedAt": challenge.ts, "nonce": challenge.nonce,
-        }));
+        insert(
+            &mut params,
+            "device",
+            json!({
+                "id": identity.device_id(), "publicKey": identity.public_key(), "signature": identity.sign(&claim),
+                "signedAt": challenge.ts, "nonce": challenge.nonce,
+            }),
+        );
     }
     if let Some(secret) = peer.token {
         let name = if peer.field == Field::Token { "token" } else { "password" };
@@ -238,7 +248,9 @@ fn insert(object: &mut Value, key: &str, value: Value) {
 fn hello(payload: &Value, latency: Duration) -> Option<Hello> {
     let protocol = payload.get("protocol")?.as_u64().and_then(|protocol| u32::try_from(protocol).ok())?;
     let texts = |value: Option<&Value>| {
-        value?.as_array().map(|all| all.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect::<Vec<_>>())
+        value?
+            .as_array()
+            .map(|all| all.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect::<Vec<_>>())
     };
     let payload_max = payload.pointer("/policy/maxPayload").and_then(Value::as_u64).unwrap_or(u64::MAX);
     Some(Hello {

@@ -39,7 +39,11 @@ impl DeviceIdentity {
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let public = key.verifying_key().to_bytes();
-        Self { device_id: hex::encode(Sha256::digest(public)), public_key: URL_SAFE_NO_PAD.encode(public), key }
+        Self {
+            device_id: hex::encode(Sha256::digest(public)),
+            public_key: URL_SAFE_NO_PAD.encode(public),
+            key,
+        }
     }
 
     /// SHA-256 of the raw public key, in hex: the name under which a person approves it.

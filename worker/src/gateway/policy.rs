@@ -102,7 +102,11 @@ impl AddressPolicy {
             return Err(Why::Denied);
         }
         if !self.allow.is_empty() {
-            return if self.allow.iter().any(|net| net.contains(&inner)) { Ok(()) } else { Err(Why::NotAllowed) };
+            return if self.allow.iter().any(|net| net.contains(&inner)) {
+                Ok(())
+            } else {
+                Err(Why::NotAllowed)
+            };
         }
         if !self.allow_private && (is_private(inner) || is_private(outer)) {
             return Err(Why::Private);
@@ -162,9 +166,9 @@ fn unwrap(address: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            v4(high, low)
-        }
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => v4(high, low),
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
         _ => address,
     }
@@ -228,8 +232,16 @@ mod tests {
     fn private_addresses_can_be_denied() {
         let policy = AddressPolicy { allow_private: false, ..AddressPolicy::default() };
         for address in [
-            "127.0.0.1:1", "10.1.1.1:1", "172.16.0.1:1", "192.168.0.1:1", "100.64.0.1:1", "[::1]:1", "[fc00::1]:1",
-            "[::ffff:127.0.0.1]:1", "[64:ff9b::10.0.0.1]:1", "[2002:7f00:1::]:1",
+            "127.0.0.1:1",
+            "10.1.1.1:1",
+            "172.16.0.1:1",
+            "192.168.0.1:1",
+            "100.64.0.1:1",
+            "[::1]:1",
+            "[fc00::1]:1",
+            "[::ffff:127.0.0.1]:1",
+            "[64:ff9b::10.0.0.1]:1",
+            "[2002:7f00:1::]:1",
         ] {
             assert_eq!(check(&policy, address), Err(Why::Private), "{address}");
         }

@@ -78,8 +78,15 @@ pub async fn verify(session: &mut Session<'_>, minimum: &Version) -> Result<Veri
     };
     check_version(&runtime_version, minimum)?;
     if !hello.methods.is_empty() && !hello.methods.iter().any(|method| method == "agents.create") {
-        let detail = "The gateway offers no agents.create. Upgrade it; check its version: openclaw --version.";
-        return Err(version_failure(Cause::VersionTooLow, detail.to_owned(), Some(&runtime_version), minimum).into());
+        let detail =
+            "The gateway offers no agents.create. Upgrade it; check its version: openclaw --version.";
+        return Err(version_failure(
+            Cause::VersionTooLow,
+            detail.to_owned(),
+            Some(&runtime_version),
+            minimum,
+        )
+        .into());
     }
     Ok(Verified {
         runtime_version,
@@ -97,7 +104,11 @@ async fn version_elsewhere(
     session.stage = Stage::Version;
     let schema = session.ask("config.schema", json!({})).await?.unwrap_or(Value::Null);
     let candidates = [schema.get("version"), config.pointer("/config/meta/lastTouchedVersion")];
-    let found = candidates.into_iter().flatten().filter_map(Value::as_str).find(|text| text.parse::<Version>().is_ok());
+    let found = candidates
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .find(|text| text.parse::<Version>().is_ok());
     Ok(found.or(said).unwrap_or_default().to_owned())
 }
 

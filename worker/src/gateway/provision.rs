@@ -176,7 +176,11 @@ async fn attempt(
     Ok((verified, agent))
 }
 
-async fn write_all(session: &mut Session<'_>, order: &Order, asked: &mut Asked) -> Result<MainAgent, Refused> {
+async fn write_all(
+    session: &mut Session<'_>,
+    order: &Order,
+    asked: &mut Asked,
+) -> Result<MainAgent, Refused> {
     let workspace = workspace(&order.workspace_root, &order.agent_id.on_gateway());
     let name = order.agent_id.to_string();
     *asked = Asked::Sent;
@@ -240,7 +244,11 @@ fn workspace(root: &str, agent_id: &str) -> String {
 
 fn in_words(every: Duration) -> String {
     let seconds = every.as_secs();
-    if seconds.is_multiple_of(60) { format!("{} minutes", seconds / 60) } else { format!("{seconds} seconds") }
+    if seconds.is_multiple_of(60) {
+        format!("{} minutes", seconds / 60)
+    } else {
+        format!("{seconds} seconds")
+    }
 }
 
 #[cfg(test)]

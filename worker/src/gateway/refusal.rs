@@ -51,7 +51,8 @@ pub fn of_connect(error: &ErrorBody, close_reason: &str, us: Us<'_>) -> Refused 
     let cause = cause_of_connect(error, us.mode);
     let said = sanitize(&error.message, us.secrets);
     let request_id = pairing_request(error, close_reason, us);
-    let mut failure = Failure::new(Stage::Handshake, cause, advice(cause, &said, error, request_id.as_deref()));
+    let mut failure =
+        Failure::new(Stage::Handshake, cause, advice(cause, &said, error, request_id.as_deref()));
     if cause == Cause::PairingRequired {
         failure.device_id = Some(us.device_id.to_owned());
         failure.pairing_request_id = request_id;
@@ -93,10 +94,12 @@ fn cause_of_connect(error: &ErrorBody, mode: Mode) -> Cause {
 
 fn pairing_request(error: &ErrorBody, close_reason: &str, us: Us<'_>) -> Option<String> {
     let told = error.details.get("requestId").and_then(serde_json::Value::as_str);
-    let in_reason = || close_reason.split_once("requestId:").map(|(_, rest)| rest.trim().trim_end_matches(')').trim());
+    let in_reason =
+        || close_reason.split_once("requestId:").map(|(_, rest)| rest.trim().trim_end_matches(')').trim());
     // It becomes part of a command line that a person copies.
     let is_plain = |id: &&str| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     told.or_else(in_reason).filter(is_plain).map(|id| sanitize(id, us.secrets))
 }
@@ -104,13 +107,17 @@ fn pairing_request(error: &ErrorBody, close_reason: &str, us: Us<'_>) -> Option<
 fn advice(cause: Cause, said: &str, error: &ErrorBody, request_id: Option<&str>) -> String {
     let said = format!("The gateway said: {said}. ");
     match cause {
-        Cause::CredentialRejected => said + "Check `token` against gateway.auth in the gateway's openclaw.json.",
+        Cause::CredentialRejected => {
+            said + "Check `token` against gateway.auth in the gateway's openclaw.json."
+        }
         Cause::LockedOut => {
             let wait = error.retry_after().map_or_else(
                 || "some minutes".to_owned(),
                 |wait| format!("{} s (retryAfterMs {})", wait.as_secs().max(1), wait.as_millis()),
             );
-            format!("{said}Too many wrong credentials came from this address; it refuses even the right one for {wait}.")
+            format!(
+                "{said}Too many wrong credentials came from this address; it refuses even the right one for {wait}."
+            )
         }
         Cause::PairingRequired => {
             let id = request_id.unwrap_or("<requestId>");
@@ -140,7 +147,9 @@ fn advice(cause: Cause, said: &str, error: &ErrorBody, request_id: Option<&str>)
         | Cause::VersionTooLow
         | Cause::VersionUnknown
         | Cause::ConnectionLost
-        | Cause::CallRefused => said + "Check that this is an OpenClaw gateway, and its version: openclaw --version.",
+        | Cause::CallRefused => {
+            said + "Check that this is an OpenClaw gateway, and its version: openclaw --version."
+        }
     }
 }
 
@@ -160,7 +169,11 @@ pub fn of_call(stage: Stage, method: &str, error: &ErrorBody, secrets: &[Secret]
     let failure = if is_scope {
         Failure::new(Stage::Handshake, Cause::ScopeMissing, format!("The gateway said: {said}. {SCOPE}"))
     } else if error.is_unavailable() {
-        Failure::new(stage, Cause::Unavailable, format!("{method} is not available: {said}. Try again shortly."))
+        Failure::new(
+            stage,
+            Cause::Unavailable,
+            format!("{method} is not available: {said}. Try again shortly."),
+        )
     } else if method == "agents.create" && error.code == "UNAVAILABLE" {
         let detail = format!(
             "agents.create failed: {said}. The gateway cannot use this `workspace_root`: it must be a directory on the \

@@ -48,7 +48,12 @@ pub async fn remove_agent(dialer: &Dialer, order: &Order) -> Result<Removed, Fai
 }
 
 /// The clean-up of a failed attempt: on the live connection or over one new dial, within its own limit.
-pub(super) async fn clean_up(session: &mut Session<'_>, dialer: &Dialer, order: &Order, was_created: bool) -> Leftover {
+pub(super) async fn clean_up(
+    session: &mut Session<'_>,
+    dialer: &Dialer,
+    order: &Order,
+    was_created: bool,
+) -> Leftover {
     let agent_id = order.agent_id.on_gateway();
     if session.is_rejected() {
         let why = "the gateway rejected the credential; nothing dials it again by itself".to_owned();
@@ -71,7 +76,10 @@ pub(super) async fn clean_up(session: &mut Session<'_>, dialer: &Dialer, order: 
     match timeout(limit, removing).await {
         Ok(Ok(())) => Leftover::Removed { agent_id },
         Ok(Err(refused)) => Leftover::MayRemain { agent_id, why: sanitize(&refused.failure.detail, []) },
-        Err(_) => Leftover::MayRemain { agent_id, why: "the gateway did not answer the clean-up in time".to_owned() },
+        Err(_) => Leftover::MayRemain {
+            agent_id,
+            why: "the gateway did not answer the clean-up in time".to_owned(),
+        },
     }
 }
 

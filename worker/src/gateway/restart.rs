@@ -27,7 +27,8 @@ impl Restarts {
     pub fn answer(&mut self, payload: &Value, now: Instant) {
         let restart = payload.get("restart").filter(|restart| restart.is_object());
         let delay = restart.and_then(|restart| restart.get("delayMs")).and_then(Value::as_u64);
-        let is_required = payload.pointer("/sentinel/payload/stats/requiresRestart") == Some(&Value::Bool(true));
+        let is_required =
+            payload.pointer("/sentinel/payload/stats/requiresRestart") == Some(&Value::Bool(true));
         if delay.is_some() || is_required {
             // A day is no delay but a mistake; the attempt's own deadline bounds the rest.
             let delay = delay.map_or(DELAY_DEFAULT, |ms| Duration::from_millis(ms.min(60_000)));

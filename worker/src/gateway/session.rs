@@ -186,7 +186,10 @@ impl<'a> Session<'a> {
             if waiting().next().is_none() || !self.may_wait(told, pause) {
                 return Ok(answers.into_iter().flatten().collect());
             }
-            answers.iter_mut().filter(|slot| slot.as_ref().is_some_and(unavailable)).for_each(|slot| *slot = None);
+            answers
+                .iter_mut()
+                .filter(|slot| slot.as_ref().is_some_and(unavailable))
+                .for_each(|slot| *slot = None);
             self.watch(Instant::now() + told.unwrap_or(pause)).await;
             pause = (pause * 2).min(self.dialer.limits.redial_max);
         }
@@ -377,7 +380,8 @@ impl<'a> Session<'a> {
             let id = format!("mc-{}", self.next_id);
             let text = frame::request(&id, method, params);
             if text.len() > hello.outgoing_bytes_max {
-                let detail = format!("{method} would need {} bytes, more than the gateway takes.", text.len());
+                let detail =
+                    format!("{method} would need {} bytes, more than the gateway takes.", text.len());
                 return Err(Broken::Failed(Failure::new(self.stage, Cause::CallRefused, detail)));
             }
             waiting.push((id, index));

@@ -48,7 +48,8 @@ pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(request.as_bytes()).await.map_err(|error| lost(&error))?;
     stream.flush().await.map_err(|error| lost(&error))?;
     let (head, rest) = read_head(&mut stream).await?;
-    check_head(&head, &derive_accept_key(key.as_bytes()), url).map_err(|failure| NotUpgraded::Failed(*failure))?;
+    check_head(&head, &derive_accept_key(key.as_bytes()), url)
+        .map_err(|failure| NotUpgraded::Failed(*failure))?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(INCOMING_BYTES_MAX))
         .max_frame_size(Some(INCOMING_BYTES_MAX));
@@ -85,7 +86,10 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(String, Vec<
 
 fn lost(error: &io::Error) -> NotUpgraded {
     let kind = error.kind();
-    if matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted) {
+    if matches!(
+        kind,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted
+    ) {
         return NotUpgraded::Reset;
     }
     NotUpgraded::Failed(Failure::new(Stage::Tcp, Cause::ConnectionRefused, "The connection was lost."))
@@ -105,9 +109,12 @@ fn rejected(detail: impl Into<String>) -> Failure {
 
 fn check_head(head: &str, accept: &str, url: &GatewayUrl) -> Result<(), Box<Failure>> {
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse::<u16>().ok());
+    let status =
+        lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse::<u16>().ok());
     let header = |name: &str| {
-        head.split("\r\n").filter_map(|line| line.split_once(':')).find(|(key, _)| key.eq_ignore_ascii_case(name))
+        head.split("\r\n")
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
     };
     Err(Box::new(match status {
         Some(101) => match header("sec-websocket-accept") {
@@ -117,7 +124,9 @@ fn check_head(head: &str, accept: &str, url: &GatewayUrl) -> Result<(), Box<Fail
         Some(code @ (502..=504)) => Failure::new(
             Stage::Upgrade,
             Cause::UpgradeUnavailable,
-            format!("The gateway answered HTTP {code}: it is starting, restarting or overloaded. Try again shortly."),
+            format!(
+                "The gateway answered HTTP {code}: it is starting, restarting or overloaded. Try again shortly."
+            ),
         ),
         Some(code @ (401 | 403)) => Failure::new(
             Stage::Upgrade,

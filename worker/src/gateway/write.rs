@@ -86,7 +86,9 @@ pub async fn write_config(
         };
         tries += 1;
         let mut params = json!({"raw": patch.to_string()});
-        if let (Some(hash), Value::Object(params)) = (held.get("hash").filter(|hash| hash.is_string()), &mut params) {
+        if let (Some(hash), Value::Object(params)) =
+            (held.get("hash").filter(|hash| hash.is_string()), &mut params)
+        {
             params.insert("baseHash".to_owned(), hash.clone());
         }
         let error = match session.ask_once("config.patch", params).await? {
@@ -111,7 +113,8 @@ pub async fn write_config(
         }
         last = Some(error);
     }
-    let error = last.unwrap_or_else(|| ErrorBody { message: "its answer was lost".to_owned(), ..ErrorBody::default() });
+    let error = last
+        .unwrap_or_else(|| ErrorBody { message: "its answer was lost".to_owned(), ..ErrorBody::default() });
     Err(session.refused("config.patch", &error))
 }
 
@@ -119,7 +122,11 @@ pub async fn write_config(
 ///
 /// # Errors
 /// A refusal other than "unsupported file", or no answer.
-pub async fn write_files(session: &mut Session<'_>, agent_id: &str, facts: &Facts<'_>) -> Result<Files, Refused> {
+pub async fn write_files(
+    session: &mut Session<'_>,
+    agent_id: &str,
+    facts: &Facts<'_>,
+) -> Result<Files, Refused> {
     session.stage = Stage::Files;
     let mut first = Vec::new();
     for template in files::FIRST {
@@ -157,7 +164,10 @@ async fn set(
     let requests: Vec<(&'static str, Value)> = files
         .iter()
         .map(|(template, content)| {
-            ("agents.files.set", json!({"agentId": agent_id, "name": template.file_name(), "content": content}))
+            (
+                "agents.files.set",
+                json!({"agentId": agent_id, "name": template.file_name(), "content": content}),
+            )
         })
         .collect();
     let answers = ask_until_found(session, &requests).await?;
@@ -212,12 +222,19 @@ pub async fn label_session(session: &mut Session<'_>, agent_id: &str, label: &st
 ///
 /// # Errors
 /// A refusal, or no answer.
-pub async fn wake(session: &mut Session<'_>, agent_id: &str, idempotency_key: &str) -> Result<String, Refused> {
+pub async fn wake(
+    session: &mut Session<'_>,
+    agent_id: &str,
+    idempotency_key: &str,
+) -> Result<String, Refused> {
     session.stage = Stage::Wake;
-    let request = ("chat.send", json!({
-        "sessionKey": session_key(agent_id), "message": WAKE_MESSAGE, "deliver": false,
-        "idempotencyKey": idempotency_key,
-    }));
+    let request = (
+        "chat.send",
+        json!({
+            "sessionKey": session_key(agent_id), "message": WAKE_MESSAGE, "deliver": false,
+            "idempotencyKey": idempotency_key,
+        }),
+    );
     let payload = match ask_until_found(session, &[request]).await?.pop() {
         Some(Ok(payload)) => payload,
         Some(Err(error)) => return Err(session.refused("chat.send", &error)),
@@ -250,7 +267,12 @@ pub fn label(name: &str, agent_id: &str) -> String {
 }
 
 fn bad_template(error: &minijinja::Error) -> Refused {
-    Failure::new(Stage::Files, Cause::CallRefused, format!("A template of Mission Control is wrong: {error}.")).into()
+    Failure::new(
+        Stage::Files,
+        Cause::CallRefused,
+        format!("A template of Mission Control is wrong: {error}."),
+    )
+    .into()
 }
 
 #[cfg(test)]

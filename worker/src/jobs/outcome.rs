@@ -26,7 +26,11 @@ pub(super) struct Outcome<F> {
 }
 
 /// Writes the outcome. Tries again while the database is away; a lost lease or a refusal ends it.
-pub(super) async fn record<F: Fn(&mut Commit) + Send + Sync>(deps: &Deps, lease: &Lease, outcome: Outcome<F>) {
+pub(super) async fn record<F: Fn(&mut Commit) + Send + Sync>(
+    deps: &Deps,
+    lease: &Lease,
+    outcome: Outcome<F>,
+) {
     let context = Context {
         actor: Actor::worker(&deps.settings.worker_id),
         request_id: None,
@@ -69,7 +73,8 @@ pub(super) async fn end(deps: &Deps, lease: &Lease, then: Then) {
     let mut pause = Duration::from_millis(100);
     loop {
         let written = async {
-            let version = deps.store.load(&stream).await.map(|events| events.last().map_or(0, |last| last.version));
+            let version =
+                deps.store.load(&stream).await.map(|events| events.last().map_or(0, |last| last.version));
             let version = version.map_err(|error| chain(&error))?;
             let mut commit = Commit::new(stream.clone(), None, version, deps.clock.now());
             commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then: then.clone() });

@@ -41,7 +41,10 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
         Ok(Gateway::Known(known)) if !known.is_ended() => known,
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {
-            tracing::error!(error = chain(&error), "the gateway's stream could not be read; trying again in a minute");
+            tracing::error!(
+                error = chain(&error),
+                "the gateway's stream could not be read; trying again in a minute"
+            );
             return again_later(deps, lease).await;
         }
     };
@@ -56,7 +59,10 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
     let order = match order(deps, lease, &known).await {
         Ok(order) => order,
         Err(error) => {
-            tracing::error!(error, "the registration's secrets could not be opened; trying again in a minute");
+            tracing::error!(
+                error,
+                "the registration's secrets could not be opened; trying again in a minute"
+            );
             return again_later(deps, lease).await;
         }
     };
@@ -162,7 +168,10 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
             let request_id = failure.pairing_request_id.clone();
             let command = Command::RecordPairingRequired {
                 device_id: failure.device_id.clone().unwrap_or_default(),
-                approve: format!("openclaw devices approve {}", request_id.as_deref().unwrap_or("<request id>")),
+                approve: format!(
+                    "openclaw devices approve {}",
+                    request_id.as_deref().unwrap_or("<request id>")
+                ),
                 request_id,
                 until,
             };

@@ -1,0 +1,72 @@
+//! What every store does, written against the trait. A backend is one line in [`backends`].
+
+mod commits;
+mod queue;
+mod views;
+
+use chrono::{DateTime, Utc};
+use harness::databases::{TestStore, sqlite};
+use shared::{
+    commit::Commit,
+    envelope::{Actor, Metadata, NewEvent, StreamId},
+    ids::{EventId, GatewayId, JobId, OperationId, OrganizationId},
+    job::{Job, Kind},
+};
+
+/// Every backend, with its name.
+async fn backends() -> Vec<(&'static str, TestStore)> {
+    vec![("sqlite", sqlite().await)]
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + second, 0).expect("an instant")
+}
+
+fn gateway(number: u128) -> GatewayId {
+    GatewayId::from(uuid::Uuid::from_u128(number))
+}
+
+fn organization(number: u128) -> OrganizationId {
+    OrganizationId::from(uuid::Uuid::from_u128(number))
+}
+
+fn event(number: u128) -> NewEvent {
+    let metadata = Metadata {
+        actor: Actor::command_line(),
+        operation: None,
+        correlation_id: None,
+        causation_id: None,
+        request_id: None,
+        traceparent: None,
+        worker_id: None,
+        attempt: None,
+    };
+    NewEvent {
+        event_id: EventId::from(uuid::Uuid::from_u128(number)),
+        event_type: "GatewayCreated".to_owned(),
+        schema_version: 1,
+        data: "{}".to_owned(),
+        metadata: serde_json::to_string(&metadata).expect("metadata is JSON"),
+    }
+}
+
+/// A commit of one event to a gateway's stream; `number` makes its event id.
+fn append(stream: u128, expected: u64, number: u128) -> Commit {
+    let mut commit = Commit::new(StreamId::from(gateway(stream)), Some(organization(1)), expected, at(0));
+    commit.events.push(event(number));
+    commit
+}
+
+fn job(number: u128, key: &str, run_at: DateTime<Utc>) -> Job {
+    Job {
+        id: JobId::from(uuid::Uuid::from_u128(number)),
+        kind: Kind::ProvisionGateway,
+        gateway: gateway(number),
+        operation: OperationId::from(uuid::Uuid::from_u128(number)),
+        gateway_key: key.to_owned(),
+        run_at,
+        attempt: 1,
+        created_at: at(0),
+        traceparent: None,
+    }
+}
