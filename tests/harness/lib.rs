@@ -2,3 +2,5 @@
 
 pub mod databases;
 pub mod fake_gateway;
+pub mod process;
+pub mod world;
