@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_wait_that_the_gateway_asked_for_is_kept() {
-        let asked = Duration::from_secs(60);
+        let asked = Duration::from_mins(1);
         let next = next(Cause::Unavailable, 1, Patience::Background, (0.1, Some(asked)));
         assert_eq!(next, Next::Retry(asked));
     }

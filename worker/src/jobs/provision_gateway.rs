@@ -33,7 +33,7 @@ const PAIRING_WAIT_MINUTES: i64 = 15;
 /// How long a failed registration keeps its token for a retry.
 const TOKEN_KEPT_HOURS: i64 = 24;
 /// When a job is looked at again that could not even begin.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 
 /// One delivery. Folds the stream first: what is decided already is not done again.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
