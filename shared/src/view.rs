@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     clock::rfc3339,
@@ -88,11 +89,13 @@ pub enum Row {
 }
 
 /// A gateway as every endpoint shows it: the ten documented fields first, in the documented order, then ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GatewayRead {
     /// UUID.
+    #[schema(value_type = String, format = Uuid)]
     pub id: GatewayId,
     /// `org-` and a UUID.
+    #[schema(value_type = String, pattern = "^org-[0-9a-f-]{36}$")]
     pub organization_id: OrganizationId,
     /// As it was given, trimmed.
     pub name: String,
@@ -101,6 +104,7 @@ pub struct GatewayRead {
     /// Absolute path on the gateway's host.
     pub workspace_root: String,
     /// `agent-` and a ULID.
+    #[schema(value_type = String, pattern = "^agent-[0-9A-Z]{26}$")]
     pub gateway_agent_id: AgentId,
     /// TLS certificates are not checked.
     pub allow_insecure_tls: bool,
@@ -123,15 +127,17 @@ pub struct GatewayRead {
 }
 
 /// An operation as it is stored; `running` is added when it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OperationRead {
     /// UUID.
+    #[schema(value_type = String, format = Uuid)]
     pub id: OperationId,
     /// `create_gateway`.
     pub kind: String,
     /// `pending`, `running`, `awaiting_pairing`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
     /// The gateway concerned.
+    #[schema(value_type = String, format = Uuid)]
     pub gateway_id: GatewayId,
     /// Attempts that ended.
     pub attempts: u32,
@@ -162,10 +168,14 @@ pub fn is_finished(status: &str) -> bool {
 }
 
 /// A main agent as it is stored; what is merely observed is added when it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentRead {
     /// The `gateway_agent_id`.
+    #[schema(value_type = String, pattern = "^agent-[0-9A-Z]{26}$")]
     pub id: AgentId,
+    /// On which gateway.
+    #[schema(value_type = String, format = Uuid)]
+    pub gateway_id: GatewayId,
     /// Always null: there are no boards yet.
     pub board_id: Option<String>,
     /// Always true.
@@ -252,6 +262,7 @@ pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
 fn agent_read(known: &Known) -> AgentRead {
     AgentRead {
         id: known.request.gateway_agent_id,
+        gateway_id: known.request.gateway,
         board_id: None,
         is_gateway_main: true,
         name: format!("{} main agent", known.request.name),

@@ -1,0 +1,3 @@
+//! `/api/v1/operations`: one endpoint, one file.
+
+pub mod get;
