@@ -35,10 +35,10 @@ pub struct Place {
     /// Folder of the database, the master key and the first token.
     #[arg(long, global = true, env = "MISSION_CONTROL_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
-    /// Database; by default sqlite://<data dir>/mission-control.db.
+    /// Database; by default `sqlite://<data dir>/mission-control.db`.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// File of the master key, 64 hex digits; by default <data dir>/master.key.
+    /// File of the master key, 64 hex digits; by default `<data dir>/master.key`.
     #[arg(long, global = true, env = "MISSION_CONTROL_MASTER_KEY_FILE")]
     pub master_key_file: Option<PathBuf>,
     /// `text` or `json`.

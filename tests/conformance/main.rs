@@ -1,4 +1,5 @@
 //! What every store does, written against the trait. A backend is one line in [`backends`].
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a broken store must stop the test")]
 
 mod commits;
 mod queue;

@@ -14,6 +14,9 @@ pub struct TestStore {
 }
 
 /// A SQLite file in a folder of its own.
+///
+/// # Panics
+/// When the temporary folder or the file cannot be made.
 pub async fn sqlite() -> TestStore {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store =

@@ -3,7 +3,6 @@
 //! It refuses what the real gateways of each version refuse, in their words,
 //! and can be told to misbehave with [`Fault`]s. `tests/fake_gateway/main.rs`
 //! proves it against recordings of real gateways. It runs no agent.
-#![expect(clippy::expect_used, reason = "a broken harness must stop the test")]
 
 mod agents;
 mod calls;

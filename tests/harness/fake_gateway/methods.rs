@@ -23,6 +23,12 @@ impl From<Result<Value, Refusal>> for Outcome {
     }
 }
 
+impl From<Value> for Outcome {
+    fn from(answer: Value) -> Self {
+        Ok(answer).into()
+    }
+}
+
 pub(crate) fn call(shared: &Arc<Shared>, scopes: &[String], method: &str, params: &Value) -> Outcome {
     let version = shared.options.version;
     if let Err(refusal) = scope(version, scopes, method).and_then(|()| schema::call(method, params)) {
