@@ -1,4 +1,5 @@
 //! Whole stories: real router, real worker, real database, a fake gateway on a real socket, and faults.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "what is not there must fail the test")]
 
 mod process;
 mod registration;

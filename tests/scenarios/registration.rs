@@ -129,31 +129,3 @@ async fn other_settings_of_the_gateway_stay_as_they_are() {
         }
     }
 }
-
-#[tokio::test]
-async fn two_hundred_registrations_at_one_gateway_go_one_at_a_time() {
-    for (name, home) in homes().await {
-        let gateway = FakeGateway::start(Options::default()).await;
-        let mut requests = tokio::task::JoinSet::new();
-        for _ in 0..200 {
-            let request = home.world.http.post(home.world.url("/api/v1/gateways"));
-            let request = request.bearer_auth(home.world.owner.expose()).json(&body(&gateway));
-            requests.spawn(harness::world::Answer::of(request));
-        }
-        let mut most_open = 0;
-        while !requests.is_empty() {
-            most_open = most_open.max(gateway.open_connections());
-            tokio::select! {
-                Some(answer) = requests.join_next() => {
-                    let answer = answer.unwrap();
-                    assert!([200, 202].contains(&answer.status), "{name}: {}", answer.text);
-                }
-                () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
-            }
-        }
-        home.world.audit().await;
-        assert_eq!(most_open, 1, "{name}");
-        assert_eq!(home.world.get("/api/v1/gateways?limit=1").await.json["total"], 200, "{name}");
-        assert_eq!(ours(&gateway).len(), 200, "{name}");
-    }
-}
