@@ -43,6 +43,7 @@ impl Member {
             worker_id: None,
             attempt: None,
             causation_id: None,
+            only_for: None,
         }
     }
 }

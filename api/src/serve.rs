@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{Place, Serve},
     routes::router,
-    state::{App, Limits},
+    state::{App, Limits, Looks},
 };
 
 /// Why the server did not start, or did not end well.
@@ -132,6 +132,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
         clock,
         vault,
         waiters,
+        looks: Looks::default(),
         limits: Limits { sync_wait: settings.sync_wait, ..Limits::default() },
         metrics: Some(metrics),
         stop: stop.clone(),

@@ -1,9 +1,13 @@
 //! What every handler works with.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use shared::{clock::Clock, register::Desk, store::Store, vault::Vault, watch::Waiters};
+use shared::{clock::Clock, ids::GatewayId, register::Desk, store::Store, vault::Vault, watch::Waiters};
 use tokio_util::sync::CancellationToken;
 
 /// Numbers of the API (DESIGN.md §6).
@@ -21,6 +25,23 @@ impl Default for Limits {
     }
 }
 
+/// Gateways that are being looked at: who asks for the same one waits for the same look. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Looks(Arc<Mutex<HashSet<GatewayId>>>);
+
+impl Looks {
+    /// Whether nobody looks yet; the caller then does, and must call [`Looks::end`].
+    #[must_use]
+    pub fn begin(&self, gateway: GatewayId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway)
+    }
+
+    /// Nobody looks any more.
+    pub fn end(&self, gateway: GatewayId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&gateway);
+    }
+}
+
 /// Shared by all requests. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -32,6 +53,8 @@ pub struct App {
     pub vault: Arc<Vault>,
     /// Clients that wait for outcomes.
     pub waiters: Waiters,
+    /// Gateways that somebody looks at now.
+    pub looks: Looks,
     /// Numbers.
     pub limits: Limits,
     /// Renders `/metrics`; `None` where nothing collects them.

@@ -87,6 +87,8 @@ pub struct StoredOperation {
     pub document: String,
     /// A worker holds its job now.
     pub running: bool,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Who a credential belongs to.
@@ -219,6 +221,14 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn gateway(&self, owner: OrganizationId, id: GatewayId) -> Result<Option<String>, StoreError>;
     /// A page of an organization's gateways, newest first.
     async fn gateways(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError>;
+    /// A page of an organization's operations, newest first; of one status, and older than a cursor, where given.
+    async fn operations_page(
+        &self,
+        owner: OrganizationId,
+        status: Option<&str>,
+        before: Option<(DateTime<Utc>, OperationId)>,
+        limit: u32,
+    ) -> Result<Vec<StoredOperation>, StoreError>;
     /// An operation.
     async fn operation(&self, id: OperationId) -> Result<Option<StoredOperation>, StoreError>;
     /// Several operations in one query, in no order.
@@ -251,6 +261,11 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         name: &str,
         or_put: Option<&str>,
     ) -> Result<Option<String>, StoreError>;
+
+    /// Keeps what was last seen of a gateway: a JSON document that replaces the one before.
+    async fn observe(&self, gateway: GatewayId, document: String) -> Result<(), StoreError>;
+    /// What was last seen of a gateway.
+    async fn observation(&self, gateway: GatewayId) -> Result<Option<String>, StoreError>;
 
     /// Leases due jobs: none whose gateway key is leased, at most one per key.
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease>, StoreError>;

@@ -5,7 +5,7 @@ mod audit;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use api::state::{App, Limits as ApiLimits};
+use api::state::{App, Limits as ApiLimits, Looks};
 use serde_json::{Value, json};
 use shared::{
     clock::{Clock, SystemClock},
@@ -119,6 +119,7 @@ impl World {
             clock: Arc::clone(&clock),
             vault: Arc::clone(&vault),
             waiters,
+            looks: Looks::default(),
             limits: setup.api.clone(),
             metrics: None,
             stop: stop.clone(),

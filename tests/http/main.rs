@@ -4,6 +4,7 @@
 mod access;
 mod endpoints;
 mod failures;
+mod lifecycle;
 mod validation;
 mod waiting;
 

@@ -5,7 +5,9 @@
 
 mod erase_token;
 mod outcome;
+mod probe_gateway;
 mod provision_gateway;
+mod remove_gateway;
 mod remove_main_agent;
 
 use std::{
@@ -269,7 +271,7 @@ async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
     let span = tracing::info_span!("job", job.kind = %lease.job.kind, job.id = %lease.job.id,
         job.attempt = lease.job.attempt, operation = %lease.job.operation, gateway.id = %lease.job.gateway,
         traceparent = lease.job.traceparent);
-    let job = std::panic::AssertUnwindSafe(perform(&runtime.deps, &lease)).catch_unwind();
+    let job = std::panic::AssertUnwindSafe(Box::pin(perform(&runtime.deps, &lease))).catch_unwind();
     async {
         tokio::select! {
             done = job => if done.is_err() {
@@ -291,5 +293,7 @@ async fn perform(deps: &Deps, lease: &Lease) {
         Kind::ProvisionGateway => provision_gateway::run(deps, lease).await,
         Kind::RemoveMainAgent => remove_main_agent::run(deps, lease).await,
         Kind::EraseToken => erase_token::run(deps, lease).await,
+        Kind::RemoveGateway => remove_gateway::run(deps, lease).await,
+        Kind::ProbeGateway => probe_gateway::run(deps, lease).await,
     }
 }

@@ -82,7 +82,7 @@ pub struct Plan {
 #[must_use]
 pub fn plan(batch: Vec<Commit>, mut facts: Facts, local: Option<&LocalWorker>) -> Plan {
     let mut plan = Plan { head: facts.head, ..Plan::default() };
-    let mut rows = HashMap::new();
+    let mut rows = Latest::default();
     for commit in batch {
         let answer = match refuse(&commit, &facts, plan.head) {
             Some(refused) => Err(refused),
@@ -90,9 +90,7 @@ pub fn plan(batch: Vec<Commit>, mut facts: Facts, local: Option<&LocalWorker>) -
         };
         plan.answers.push(answer);
     }
-    let mut rows: Vec<(usize, Row)> = rows.into_values().collect();
-    rows.sort_by_key(|(order, _)| *order);
-    plan.rows = rows.into_iter().map(|(_, row)| row).collect();
+    plan.rows = rows.in_order();
     if let Some(local) = local {
         hand_over(&mut plan, &facts, local);
     }
@@ -132,12 +130,7 @@ fn key_id(key: &KeyClaim) -> KeyId {
     (key.organization, key.route.clone(), key.key.clone())
 }
 
-fn accept(
-    commit: Commit,
-    facts: &mut Facts,
-    plan: &mut Plan,
-    rows: &mut HashMap<(u8, String), (usize, Row)>,
-) -> Receipt {
+fn accept(commit: Commit, facts: &mut Facts, plan: &mut Plan, rows: &mut Latest) -> Receipt {
     let mut version = commit.expected;
     let mut last_event = None;
     for event in commit.events {
@@ -161,10 +154,7 @@ fn accept(
         plan.events.push(recorded);
     }
     facts.versions.insert(commit.stream, version);
-    for row in commit.rows {
-        let order = rows.len();
-        rows.insert(row_id(&row), (order, row));
-    }
+    commit.rows.into_iter().for_each(|row| rows.put(row));
     if let Some(finish) = commit.finish {
         // The delivery ends here, whatever becomes of the row: a second commit for it is refused.
         facts.leases.remove(&finish.job);
@@ -180,9 +170,29 @@ fn accept(
     Receipt { position: plan.head.position, version, last_event }
 }
 
+/// Of each table and id the row that was written last, in the order of the writes.
+#[derive(Debug, Default)]
+struct Latest {
+    rows: HashMap<(u8, String), (usize, Row)>,
+    writes: usize,
+}
+
+impl Latest {
+    fn put(&mut self, row: Row) {
+        self.writes += 1;
+        self.rows.insert(row_id(&row), (self.writes, row));
+    }
+
+    fn in_order(self) -> Vec<Row> {
+        let mut rows: Vec<(usize, Row)> = self.rows.into_values().collect();
+        rows.sort_by_key(|(write, _)| *write);
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
 fn row_id(row: &Row) -> (u8, String) {
     match row {
-        Row::Gateway { id, .. } => (0, id.to_string()),
+        Row::Gateway { id, .. } | Row::GatewayGone { id, .. } => (0, id.to_string()),
         Row::Operation { id, .. } => (1, id.to_string()),
         Row::Agent { id, .. } => (2, id.to_string()),
         Row::Organization { id, .. } => (3, id.to_string()),

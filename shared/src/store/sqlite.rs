@@ -163,6 +163,16 @@ impl Store for SqliteStore {
         views::gateways(&self.readers, owner, limit, offset).await
     }
 
+    async fn operations_page(
+        &self,
+        owner: OrganizationId,
+        status: Option<&str>,
+        before: Option<(DateTime<Utc>, OperationId)>,
+        limit: u32,
+    ) -> Result<Vec<StoredOperation>, StoreError> {
+        views::operations_page(&self.readers, (owner, status), before, limit).await
+    }
+
     async fn operation(&self, id: OperationId) -> Result<Option<StoredOperation>, StoreError> {
         Ok(views::operations(&self.readers, &[id]).await?.pop())
     }
@@ -217,6 +227,14 @@ impl Store for SqliteStore {
         let name = name.to_owned();
         let or_put = or_put.map(str::to_owned);
         self.ask(|answer| Write::InstallationValue { name, or_put, answer }).await
+    }
+
+    async fn observe(&self, gateway: GatewayId, document: String) -> Result<(), StoreError> {
+        self.ask(|answer| Write::Observe { gateway, document, answer }).await
+    }
+
+    async fn observation(&self, gateway: GatewayId) -> Result<Option<String>, StoreError> {
+        views::observation(&self.readers, gateway).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease>, StoreError> {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Shared, commit, queue, views};
 use crate::{
     commit::{Commit, CommitError, Receipt},
-    ids::{JobId, LeaseToken},
+    ids::{GatewayId, JobId, LeaseToken},
     job::Lease,
     store::{BATCH_BYTES_MAX, BATCH_COMMITS_MAX, Claim, HandedOver, StoreError},
 };
@@ -27,6 +27,7 @@ pub(super) enum Write {
     Release { held: Vec<(JobId, LeaseToken)>, answer: Answer<()> },
     VoidLeases { answer: Answer<u64> },
     InstallationValue { name: String, or_put: Option<String>, answer: Answer<Option<String>> },
+    Observe { gateway: GatewayId, document: String, answer: Answer<()> },
     Close { answer: oneshot::Sender<()> },
 }
 
@@ -65,7 +66,8 @@ impl Writer {
                     | Write::Renew { .. }
                     | Write::Release { .. }
                     | Write::VoidLeases { .. }
-                    | Write::InstallationValue { .. }) => self.single(write).await,
+                    | Write::InstallationValue { .. }
+                    | Write::Observe { .. }) => self.single(write).await,
                 }
             }
             if !batch.is_empty() {
@@ -158,6 +160,9 @@ impl Writer {
             Write::VoidLeases { answer } => drop(answer.send(queue::void_leases(connection).await)),
             Write::InstallationValue { name, or_put, answer } => {
                 drop(answer.send(views::installation_value(connection, &name, or_put.as_deref()).await));
+            }
+            Write::Observe { gateway, document, answer } => {
+                drop(answer.send(views::observe(connection, gateway, &document).await));
             }
             Write::Commit { .. } | Write::Close { .. } => {}
         }
