@@ -2,6 +2,8 @@
 
 pub mod plan;
 pub mod sqlite;
+mod stored;
+mod writer;
 
 use std::sync::Arc;
 
@@ -126,7 +128,7 @@ pub struct Claim {
     pub permits: u32,
     /// How long the lease is.
     pub lease: std::time::Duration,
-    /// Now, for a store without a clock of its own.
+    /// Now, for a store without a clock of its own; one that several hosts share goes by the database's.
     pub now: DateTime<Utc>,
 }
 
@@ -263,13 +265,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<JobId>, StoreError>;
     /// Hands leases back: the jobs are due at once, and no lease counts as lost.
     async fn release(&self, held: &[(JobId, LeaseToken)]) -> Result<(), StoreError>;
-    /// When the next job is due, or the next lease ends.
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
-    /// Voids every lease: at the start of the only process of an embedded installation.
+    /// How long it is until the next job is due or the next lease ends; `None` for an empty queue.
+    async fn due_in(&self, now: DateTime<Utc>) -> Result<Option<std::time::Duration>, StoreError>;
+    /// Voids every lease, at the start of the only process of an embedded installation, and returns how many. A store
+    /// that several processes share voids none: a lease may be another's.
     async fn void_leases(&self) -> Result<u64, StoreError>;
     /// The whole queue.
     async fn jobs(&self) -> Result<Vec<QueuedJob>, StoreError>;
-    /// Woken when a commit of this process enqueued a job that was not handed over.
+    /// Woken when a commit enqueued a job that was not handed over: one of this process, or, where the store is shared,
+    /// of any other.
     fn enqueued(&self) -> Arc<Notify>;
     /// Lets commits hand jobs to the worker in this process; `None` ends that.
     fn attach(&self, worker: Option<LocalWorker>);
