@@ -1,9 +1,13 @@
 //! Where everything is kept. Two implementations, one behaviour: the conformance suite is its definition.
 
+mod location;
 pub mod plan;
+pub mod postgres;
 pub mod sqlite;
 mod stored;
 mod writer;
+
+pub use location::Location;
 
 use std::sync::Arc;
 
@@ -54,6 +58,20 @@ pub enum StoreError {
         path: String,
         /// What is wrong and what to do.
         problem: String,
+    },
+    /// A setting names no database that can be used.
+    #[error("{problem}")]
+    Setting {
+        /// What is wrong and what to do; never the credentials of a URL.
+        problem: String,
+    },
+    /// The database has not been reached, or not been brought up to date, since this process started. It is tried again
+    /// and again.
+    #[error("the database could not be opened yet")]
+    NotOpen {
+        /// What the last try ended with.
+        #[source]
+        source: Arc<StoreError>,
     },
     /// The store was closed.
     #[error("the store is closed")]
