@@ -5,7 +5,7 @@ mod queue;
 mod views;
 
 use chrono::{DateTime, Utc};
-use harness::databases::{TestStore, sqlite};
+use harness::databases::{TestStore, postgres, sqlite};
 use shared::{
     commit::Commit,
     envelope::{Actor, Metadata, NewEvent, StreamId},
@@ -15,7 +15,7 @@ use shared::{
 
 /// Every backend, with its name.
 async fn backends() -> Vec<(&'static str, TestStore)> {
-    vec![("sqlite", sqlite().await)]
+    vec![("sqlite", sqlite().await), ("postgres", postgres().await)]
 }
 
 fn at(second: i64) -> DateTime<Utc> {
