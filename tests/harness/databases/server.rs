@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use shared::store::{Location, Store};
+use shared::{
+    ids::JobId,
+    store::{Location, Store},
+};
 use sqlx::{Connection as _, PgConnection};
 
 use super::cluster::Cluster;
@@ -60,6 +63,28 @@ impl ServerDatabase {
         sqlx::query(statement).execute(&mut connection).await.expect("its own role may").rows_affected()
     }
 
+    /// Leases a job as a claim does, in a transaction that is still open.
+    pub async fn begin_claim(&self, job: JobId) -> OpenClaim {
+        let mut connection = self.connect().await;
+        let statement = format!(
+            "begin; update jobs set lease_token = '{}', lease_until = queue_now() + interval '8 s' where id = '{job}'",
+            uuid::Uuid::nil()
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .expect("the statement is fine");
+        OpenClaim(connection)
+    }
+
+    /// Whether a session waits for a lock that another one holds.
+    pub async fn has_waiting_session(&self) -> bool {
+        let statement = "select exists (select 1 from pg_stat_activity \
+                         where datname = current_database() and wait_event_type = 'Lock')";
+        let mut connection = self.connect().await;
+        sqlx::query_scalar(statement).fetch_one(&mut connection).await.expect("the statement is fine")
+    }
+
     /// Lets the queue's clock stand still at an instant.
     pub(super) async fn set_time(&self, now: DateTime<Utc>) {
         let micros = now.timestamp_micros();
@@ -80,5 +105,16 @@ impl ServerDatabase {
 
     async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.expect("the database is there")
+    }
+}
+
+/// A claim that has not ended.
+#[derive(Debug)]
+pub struct OpenClaim(PgConnection);
+
+impl OpenClaim {
+    /// Ends it: the lease holds.
+    pub async fn commit(mut self) {
+        sqlx::raw_sql("commit").execute(&mut self.0).await.expect("it can be committed");
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -18,7 +21,7 @@ const VERSION_MIN: u32 = 15;
 /// the folder. `$1` is the folder, `$2` where the binaries are; the rest goes to the server. The server in turn is told
 /// to end if this shell is killed.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM
+trap '' HUP INT PIPE TERM
 folder=$1 bin=$2; shift 2
 guard=; command -v setpriv >/dev/null && guard='setpriv --pdeathsig QUIT'
 server=
@@ -33,7 +36,8 @@ while read -r order; do
     init)
         "$bin/initdb" -D "$folder/data" -U admin --auth=password --pwfile="$folder/password" \
             --encoding=UTF8 --locale=C --no-sync >"$folder/log" 2>&1
-        echo "$?" ;;
+        echo "$?"
+        rm -f "$folder/password" ;;
     start)
         $guard "$bin/postgres" -D "$folder/data" "$@" >>"$folder/log" 2>&1 </dev/null & server=$!
         echo 0 ;;
@@ -59,6 +63,7 @@ impl Supervisor {
         let binaries = binaries().expect(MISSING);
         let folder = tempfile::Builder::new()
             .prefix("mission-control-postgres-")
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir()
             .expect("a temporary folder")
             .keep();
