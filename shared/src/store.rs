@@ -1,7 +1,13 @@
 //! Where everything is kept. Two implementations, one behaviour: the conformance suite is its definition.
 
+mod location;
 pub mod plan;
+pub mod postgres;
 pub mod sqlite;
+mod stored;
+mod writer;
+
+pub use location::Location;
 
 use std::sync::Arc;
 
@@ -53,12 +59,35 @@ pub enum StoreError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A setting names no database that can be used.
+    #[error("{problem}")]
+    Setting {
+        /// What is wrong and what to do; never the credentials of a URL.
+        problem: String,
+    },
+    /// The database has not been reached, or not been brought up to date, since this process started. It is tried again
+    /// and again.
+    #[error("the database could not be opened yet")]
+    NotOpen {
+        /// What the last try ended with.
+        #[source]
+        source: Arc<StoreError>,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
 }
 
 impl StoreError {
+    /// Whether the database is away or busy, so that the same may succeed later.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Database { .. } | Self::NotOpen { .. } | Self::Closed => true,
+            Self::Migrate(_) | Self::Unreadable { .. } | Self::File { .. } | Self::Setting { .. } => false,
+        }
+    }
+
     /// Names what was being done when the driver failed.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
@@ -128,7 +157,7 @@ pub struct Claim {
     pub permits: u32,
     /// How long the lease is.
     pub lease: std::time::Duration,
-    /// Now, for a store without a clock of its own.
+    /// Now, for a store without a clock of its own; one that several hosts share goes by the database's.
     pub now: DateTime<Utc>,
 }
 
@@ -278,13 +307,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<JobId>, StoreError>;
     /// Hands leases back: the jobs are due at once, and no lease counts as lost.
     async fn release(&self, held: &[(JobId, LeaseToken)]) -> Result<(), StoreError>;
-    /// When the next job is due, or the next lease ends.
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
-    /// Voids every lease: at the start of the only process of an embedded installation.
+    /// How long it is until the next job is due or the next lease ends; `None` for an empty queue.
+    async fn due_in(&self, now: DateTime<Utc>) -> Result<Option<std::time::Duration>, StoreError>;
+    /// Voids every lease, at the start of the only process of an embedded installation, and returns how many. A store
+    /// that several processes share voids none: a lease may be another's.
     async fn void_leases(&self) -> Result<u64, StoreError>;
     /// The whole queue.
     async fn jobs(&self) -> Result<Vec<QueuedJob>, StoreError>;
-    /// Woken when a commit of this process enqueued a job that was not handed over.
+    /// Woken when a commit enqueued a job that was not handed over: one of this process, or, where the store is shared,
+    /// of any other.
     fn enqueued(&self) -> Arc<Notify>;
     /// Lets commits hand jobs to the worker in this process; `None` ends that.
     fn attach(&self, worker: Option<LocalWorker>);

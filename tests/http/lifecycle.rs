@@ -6,7 +6,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use crate::{Home, gateway, home, snapshot};
+use super::{Home, gateway, home, snapshot};
 
 async fn send(home: &Home, method: reqwest::Method, path: &str, prefer: &str) -> Answer {
     let request =

@@ -188,12 +188,9 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
 }
 
 async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: &CancellationToken) {
-    let due = runtime.deps.store.next_due().await.ok().flatten();
-    let wait = due.map_or(LOOK_AGAIN, |due| {
-        let wait = (due - runtime.deps.clock.now()).to_std().unwrap_or(Duration::ZERO);
-        // A job that is due and was not claimed waits for another one with its gateway key.
-        wait.clamp(Duration::from_millis(50), LOOK_AGAIN)
-    });
+    let due_in = runtime.deps.store.due_in(runtime.deps.clock.now()).await.ok().flatten();
+    // A job that is due and was not claimed waits for another one with its gateway key.
+    let wait = due_in.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(50), LOOK_AGAIN);
     tokio::select! {
         () = enqueued.notified() => {}
         () = tokio::time::sleep(wait) => {}

@@ -1,14 +1,16 @@
 //! What a batch of commits writes, decided in memory under the head lock; the same for every database.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Head, LocalWorker};
 use crate::{
-    commit::{
-        Commit, CommitError, CredentialChange, Finish, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then,
-    },
+    commit::{Commit, CommitError, CredentialChange, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
     envelope::{Hash, Recorded, StreamId},
     ids::{JobId, LeaseToken, OrganizationId},
     job::{Job, Lease},
@@ -21,7 +23,9 @@ pub struct Again {
     /// Which.
     pub job: JobId,
     /// Not before.
-    pub at: chrono::DateTime<chrono::Utc>,
+    pub at: DateTime<Utc>,
+    /// How long after the decision that is, for a store that has a clock of its own.
+    pub delay: Duration,
     /// As this attempt.
     pub attempt: u32,
 }
@@ -49,6 +53,8 @@ pub struct Facts {
 pub struct JobInsert {
     /// The job.
     pub job: Job,
+    /// How long after the decision it is due, for a store that has a clock of its own.
+    pub delay: Duration,
     /// The lease's token, if it is handed over.
     pub leased: Option<LeaseToken>,
 }
@@ -64,8 +70,10 @@ pub struct Plan {
     pub rows: Vec<Row>,
     /// Jobs.
     pub jobs: Vec<JobInsert>,
-    /// Deliveries that end.
-    pub finishes: Vec<Finish>,
+    /// Jobs that are done.
+    pub done: Vec<JobId>,
+    /// Jobs that run again.
+    pub again: Vec<Again>,
     /// Keys.
     pub keys: Vec<KeyClaim>,
     /// Secrets, in order.
@@ -158,13 +166,22 @@ fn accept(commit: Commit, facts: &mut Facts, plan: &mut Plan, rows: &mut Latest)
     if let Some(finish) = commit.finish {
         // The delivery ends here, whatever becomes of the row: a second commit for it is refused.
         facts.leases.remove(&finish.job);
-        plan.finishes.push(finish);
+        match finish.then {
+            Then::Delete => plan.done.push(finish.job),
+            Then::RunAt { at, attempt } => {
+                let delay = delay(at, commit.recorded_at);
+                plan.again.push(Again { job: finish.job, at, delay, attempt });
+            }
+        }
     }
     if let Some(key) = commit.key {
         facts.keys.insert(key_id(&key), key.clone());
         plan.keys.push(key);
     }
-    plan.jobs.extend(commit.jobs.into_iter().map(|job| JobInsert { job, leased: None }));
+    plan.jobs.extend(commit.jobs.into_iter().map(|job| {
+        let delay = delay(job.run_at, commit.recorded_at);
+        JobInsert { job, delay, leased: None }
+    }));
     plan.secrets.extend(commit.secrets);
     plan.credentials.extend(commit.credentials);
     Receipt { position: plan.head.position, version, last_event }
@@ -217,18 +234,14 @@ fn hand_over(plan: &mut Plan, facts: &Facts, local: &LocalWorker) {
     }
 }
 
-impl Finish {
-    /// Splits deliveries into those whose row goes and those that run again.
+fn delay(at: DateTime<Utc>, decided_at: DateTime<Utc>) -> Duration {
+    (at - decided_at).to_std().unwrap_or_default()
+}
+
+impl Plan {
+    /// Whether there may be a job to take afterwards: one that was not handed over, or one whose gateway key is free.
     #[must_use]
-    pub fn split(finishes: &[Self]) -> (Vec<JobId>, Vec<Again>) {
-        let mut deleted = vec![];
-        let mut again = vec![];
-        for finish in finishes {
-            match finish.then {
-                Then::Delete => deleted.push(finish.job),
-                Then::RunAt { at, attempt } => again.push(Again { job: finish.job, at, attempt }),
-            }
-        }
-        (deleted, again)
+    pub fn leaves_work(&self) -> bool {
+        self.jobs.len() > self.handed_over.len() || !self.done.is_empty() || !self.again.is_empty()
     }
 }

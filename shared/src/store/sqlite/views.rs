@@ -1,32 +1,19 @@
 //! Read models, keys, secrets and credentials.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Row as _, SqliteConnection, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
 
-use super::commit::{signed, unsigned};
 use crate::{
     clock::{from_micros, micros},
     commit::{KEY_KEPT_HOURS, KeyClaim, Sealed},
-    domain::organization::{Role, Token},
+    domain::organization::Token,
     ids::{AgentId, GatewayId, OperationId, OrganizationId, TokenId},
-    store::{Credential, MemberRow, OrganizationRow, Page, StoreError, StoredOperation},
+    store::{
+        Credential, MemberRow, OrganizationRow, Page, StoreError, StoredOperation,
+        stored::{parse, parse_json, parse_role, signed, unsigned},
+    },
     view::Row,
 };
-
-/// Parses a stored value.
-pub(super) fn parse<T: FromStr>(what: &'static str, value: String) -> Result<T, StoreError> {
-    value.parse().map_err(|_| StoreError::Unreadable { what, value })
-}
-
-fn parse_json<T: serde::de::DeserializeOwned>(what: &'static str, value: String) -> Result<T, StoreError> {
-    serde_json::from_str(&value).map_err(|_| StoreError::Unreadable { what, value })
-}
-
-fn parse_role(value: &str) -> Result<Role, StoreError> {
-    parse_json("role", format!("\"{value}\""))
-}
 
 /// Writes rows; the last one of an id wins, which the plan has seen to.
 pub(super) async fn upsert(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), StoreError> {
