@@ -104,6 +104,18 @@ impl FakeGateway {
         self.shared.state().restarts
     }
 
+    /// Connections that a restart closed.
+    #[must_use]
+    pub fn connections_cut(&self) -> usize {
+        self.shared.state().connections_cut
+    }
+
+    /// Upgrades answered 503 because it was restarting.
+    #[must_use]
+    pub fn upgrades_refused(&self) -> usize {
+        self.shared.state().upgrades_refused
+    }
+
     /// Connects refused for a wrong or missing secret, or while locked out.
     #[must_use]
     pub fn rejected_tokens(&self) -> usize {

@@ -168,7 +168,10 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
                 Out::Frame(frame) => Ok(Some(frame)),
                 Out::End(end) => Err(end),
             },
-            push = pushes.recv() => pushed(push, &mut seq),
+            push = pushes.recv() => {
+                shared.state().connections_cut += usize::from(matches!(push, Ok(Push::Restart)));
+                pushed(push, &mut seq)
+            }
             _ = tick.tick() => {
                 seq += 1;
                 Ok(Some(event("tick", &json!({ "ts": now_ms() }), Some(seq))))

@@ -157,6 +157,7 @@ fn refuse_upgrade(shared: &Shared, request: &Request, upgrade: &mut Upgrade) -> 
         forwarded: header("x-forwarded-for").is_some(),
     };
     if *shared.door.borrow() == Door::Unavailable {
+        shared.state().upgrades_refused += 1;
         return Some(status(503, "Service Unavailable"));
     }
     let untrusted = upgrade.forwarded && !shared.options.trusted_proxy;

@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) dials: usize,
     pub(crate) connects: usize,
     pub(crate) restarts: usize,
+    pub(crate) connections_cut: usize,
+    pub(crate) upgrades_refused: usize,
     pub(crate) rejected_tokens: usize,
     pub(crate) patches: Vec<Instant>,
     pub(crate) just_created: BTreeSet<String>,
