@@ -94,6 +94,27 @@ impl StoreError {
     }
 }
 
+/// Does it again and again while the database is away: at the start of a process that must not end because of that.
+///
+/// # Errors
+///
+/// Any other failure, at once.
+pub async fn insist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+    attempt: impl FnMut() -> F,
+    is_away: fn(&E) -> bool,
+) -> Result<T, E> {
+    use backon::{ExponentialBuilder, Retryable as _};
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(std::time::Duration::from_millis(100))
+        .with_max_delay(std::time::Duration::from_secs(2))
+        .without_max_times()
+        .with_jitter();
+    let warn = |error: &E, pause| {
+        tracing::warn!(error = crate::chain::chain(error), ?pause, "the database is away; trying again");
+    };
+    attempt.retry(pauses).when(is_away).notify(warn).await
+}
+
 /// A page of documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
