@@ -2,3 +2,4 @@
 
 pub mod databases;
 pub mod fake_gateway;
+pub mod openclaw;
