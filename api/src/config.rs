@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
-use shared::{domain::gateway::version::Version, secret::Secret};
+use shared::{domain::gateway::version::Version, secret::Secret, telemetry::LogFormat};
 
 use crate::ops::{
     events::EventsCommand,
@@ -35,10 +35,10 @@ pub struct Place {
     /// Folder of the database, the master key and the first token.
     #[arg(long, global = true, env = "MISSION_CONTROL_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
-    /// Database; by default sqlite://<data dir>/mission-control.db.
+    /// Database; by default `sqlite://<data dir>/mission-control.db`.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// File of the master key, 64 hex digits; by default <data dir>/master.key.
+    /// File of the master key, 64 hex digits; by default `<data dir>/master.key`.
     #[arg(long, global = true, env = "MISSION_CONTROL_MASTER_KEY_FILE")]
     pub master_key_file: Option<PathBuf>,
     /// `text` or `json`.
@@ -74,6 +74,9 @@ pub struct Serve {
     /// Where the API listens.
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
+    /// Run no worker in this process; others must (needs `PostgreSQL`).
+    #[arg(long, env = "NO_WORKER")]
+    pub no_worker: bool,
     /// Where agents reach the API.
     #[arg(long, env = "BASE_URL", default_value = "http://127.0.0.1:8000")]
     pub base_url: String,
@@ -124,6 +127,12 @@ fn admin_token(text: &str) -> Result<Secret, String> {
 }
 
 impl Place {
+    /// How log lines look.
+    #[must_use]
+    pub fn format(&self) -> LogFormat {
+        if self.log_format == "json" { LogFormat::Json } else { LogFormat::Text }
+    }
+
     /// The master key's file.
     #[must_use]
     pub fn master_key_path(&self) -> PathBuf {

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use crate::{
     clock::rfc3339,
@@ -55,7 +56,7 @@ impl fmt::Display for StreamId {
 }
 
 /// Who caused an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
     /// `member`, `operator`, `worker` or `agent`.
     pub kind: String,
@@ -266,30 +267,36 @@ impl Recorded {
 }
 
 /// An event as it is shown to a client.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ShownEvent {
     /// Global position.
     pub position: u64,
     /// Event id.
+    #[schema(value_type = String, format = Uuid)]
     pub id: EventId,
     /// Stored name.
     #[serde(rename = "type")]
     pub event_type: String,
     /// Stream name.
+    #[schema(value_type = String)]
     pub stream: StreamId,
     /// Version in the stream.
     pub revision: u64,
     /// Whose it is.
+    #[schema(value_type = Option<String>)]
     pub organization_id: Option<OrganizationId>,
     /// RFC 3339 with six fractional digits.
     pub recorded_at: String,
     /// Who caused it.
     pub actor: Actor,
     /// The operation.
+    #[schema(value_type = Option<String>)]
     pub operation: Option<OperationId>,
     /// The same as `operation`.
+    #[schema(value_type = Option<String>)]
     pub correlation_id: Option<OperationId>,
     /// The event that led to it.
+    #[schema(value_type = Option<String>)]
     pub causation_id: Option<EventId>,
     /// The HTTP request.
     pub request_id: Option<String>,

@@ -2,7 +2,8 @@
 //!
 //! The map, in the order of use; a module names only modules above it:
 //!
-//! - [`chain`], [`clock`], [`ids`], [`secret`]: errors for people, time, identifiers, and values that never print.
+//! - [`chain`], [`clock`], [`ids`], [`secret`], [`telemetry`]: errors for people, time, identifiers, values that never
+//!   print, logs and metrics.
 //! - [`domain`]: pure decisions (`decide`, `evolve`), without IO, clock or randomness.
 //! - [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
 //! - [`commit`]: one transaction, as a value.
@@ -23,6 +24,7 @@ pub mod problem;
 pub mod register;
 pub mod secret;
 pub mod store;
+pub mod telemetry;
 pub mod token;
 pub mod vault;
 pub mod verify;

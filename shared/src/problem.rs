@@ -1,9 +1,10 @@
 //! Problem documents (RFC 9457): one shape for every error of every endpoint and for a failed operation.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One fault of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// JSON Pointer into the body, or the name of a query parameter or header.
     pub pointer: String,
@@ -14,7 +15,7 @@ pub struct FieldError {
 }
 
 /// `application/problem+json` (API.md §1, Failure).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:mission-control:problem:<code>`.
     #[serde(rename = "type")]
@@ -45,6 +46,7 @@ pub struct Problem {
     pub operation: Option<String>,
     /// The gateway's version: absent where it does not matter, null where it could not be told.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub runtime_version: Option<Option<String>>,
     /// The version that is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -142,7 +142,9 @@ async fn replay(name: &str, frames: &[Value]) -> Vec<String> {
             }
             _ => match client.next().await {
                 Seen::Frame(actual) => found.extend(compare::frames(&frame, &actual)),
-                seen => found.push(format!("expected a frame, got {seen:?}")),
+                seen @ (Seen::Closed(..) | Seen::Dropped) => {
+                    found.push(format!("expected a frame, got {seen:?}"));
+                }
             },
         }
     }

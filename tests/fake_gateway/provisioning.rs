@@ -58,13 +58,14 @@ impl Caller<'_> {
 }
 
 async fn differences(version: Version, tamper: impl Fn(&mut Value)) -> Vec<String> {
-    let initial = json!({ "agents": { "defaults": { "heartbeat": { "every": "0m" } } } });
-    let models = json!({ "models": { "catalogRefresh": { "enabled": false } } });
-    let mut options =
+    let agents = json!({ "defaults": { "heartbeat": { "every": "0m" } } });
+    let initial = if version == Version::V2026_9_6 {
+        json!({ "agents": agents, "models": { "catalogRefresh": { "enabled": false } } })
+    } else {
+        json!({ "agents": agents })
+    };
+    let options =
         Options { initial_config: initial, hurry: 10_000, shuffle: false, ..Options::version(version) };
-    if version == Version::V2026_9_6 {
-        options.initial_config["models"] = models["models"].clone();
-    }
     let gateway = FakeGateway::start(options).await;
     let mut caller = Caller { gateway: &gateway, client: connected(&gateway).await };
     let (mut found, mut hash, mut asked) = (Vec::new(), Value::Null, 0);
@@ -74,8 +75,8 @@ async fn differences(version: Version, tamper: impl Fn(&mut Value)) -> Vec<Strin
             continue;
         }
         let mut params = line.get("params").cloned().unwrap_or_default();
-        if params.get("baseHash").is_some() {
-            params["baseHash"] = hash.clone();
+        if let Some(base) = params.get_mut("baseHash") {
+            base.clone_from(&hash);
         }
         let mut expected = line.get("res").cloned().unwrap_or_default();
         expected.as_object_mut().map(|frame| frame.shift_remove("ms"));

@@ -81,7 +81,8 @@ async fn control_ui_gets_in_where_device_auth_is_disabled() {
 }
 
 async fn patch(client: &mut crate::client::Client, patch: Value) -> Value {
-    let hash = client.ok("config.get", json!({})).await["hash"].clone();
+    let config = client.ok("config.get", json!({})).await;
+    let hash = config.get("hash");
     client.ok("config.patch", json!({ "raw": patch.to_string(), "baseHash": hash })).await
 }
 

@@ -3,7 +3,6 @@
 //! It refuses what the real gateways of each version refuse, in their words,
 //! and can be told to misbehave with [`Fault`]s. `tests/fake_gateway/main.rs`
 //! proves it against recordings of real gateways. It runs no agent.
-#![expect(clippy::expect_used, reason = "a broken harness must stop the test")]
 
 mod agents;
 mod calls;
@@ -103,6 +102,18 @@ impl FakeGateway {
     #[must_use]
     pub fn restarts(&self) -> usize {
         self.shared.state().restarts
+    }
+
+    /// Connections that a restart closed.
+    #[must_use]
+    pub fn connections_cut(&self) -> usize {
+        self.shared.state().connections_cut
+    }
+
+    /// Upgrades answered 503 because it was restarting.
+    #[must_use]
+    pub fn upgrades_refused(&self) -> usize {
+        self.shared.state().upgrades_refused
     }
 
     /// Connects refused for a wrong or missing secret, or while locked out.

@@ -1,5 +1,13 @@
 //! Everything the test rings above the unit tests share; nothing here ships.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a broken harness, and an assertion that does not hold, must stop the test"
+)]
 
 pub mod databases;
 pub mod fake_gateway;
 pub mod openclaw;
+pub mod process;
+pub mod world;

@@ -14,6 +14,7 @@ pub mod refusal;
 pub mod remove;
 pub mod restart;
 pub mod session;
+pub mod status;
 pub mod tls;
 pub mod upgrade;
 pub mod write;

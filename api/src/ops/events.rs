@@ -14,7 +14,7 @@ use super::{OpsError, print};
 pub enum EventsCommand {
     /// Print events, one JSON object a line.
     List {
-        /// Only this stream, for example gateway-<uuid>.
+        /// Only this stream, for example `gateway-<uuid>`.
         #[arg(long)]
         stream: Option<String>,
         /// Only after this position.

@@ -94,11 +94,7 @@ fn insert(version: Version, state: &mut State, id: &str, mut entry: Value) {
             &mut state.config,
             &json!({ "agents": { "ownership": "explicit", "defaults": defaults }, "talk": { "agentId": "main" } }),
         );
-        let entries = state.config["agents"]
-            .as_object_mut()
-            .expect("agents is a map")
-            .entry("entries")
-            .or_insert_with(|| json!({}));
+        let entries = agents(state).entry("entries").or_insert_with(|| json!({}));
         let entries = entries.as_object_mut().expect("agents.entries is a map");
         entries.entry("main").or_insert(main);
         entries.insert(id.to_owned(), entry);
@@ -107,16 +103,16 @@ fn insert(version: Version, state: &mut State, id: &str, mut entry: Value) {
     let mut listed = Map::new();
     listed.insert("id".to_owned(), json!(id));
     listed.append(entry.as_object_mut().expect("an entry is a map"));
-    let list = state.config["agents"]
-        .as_object_mut()
-        .expect("agents is a map")
-        .entry("list")
-        .or_insert_with(|| json!([]));
+    let list = agents(state).entry("list").or_insert_with(|| json!([]));
     let list = list.as_array_mut().expect("agents.list is a list");
     if !list.iter().any(|entry| text(entry, "id") == "main") {
         list.insert(0, json!({ "id": "main" }));
     }
     list.push(Value::Object(listed));
+}
+
+fn agents(state: &mut State) -> &mut Map<String, Value> {
+    state.config.get_mut("agents").and_then(Value::as_object_mut).expect("agents is a map")
 }
 
 pub(crate) fn update(version: Version, state: &mut State, params: &Value) -> Result<Value, Refusal> {
@@ -147,7 +143,7 @@ pub(crate) fn delete(version: Version, state: &mut State, params: &Value) -> Out
     if state.entry(id).is_none() {
         return Err(not_found(id)).into();
     }
-    let agents = &mut state.config["agents"];
+    let agents = agents(state);
     if let Some(list) = agents.get_mut("list").and_then(Value::as_array_mut) {
         list.retain(|entry| text(entry, "id") != id);
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::fault::CallFault;
 use super::refusal::Refusal;
 use super::server::{Push, Shared};
+use super::state::merge;
 use super::{methods, restart};
 
 /// How a connection ends.
@@ -95,7 +96,7 @@ impl Calls {
             Some(CallFault::CloseAfter(code)) => close(code),
             Some(CallFault::Pad(bytes)) => {
                 if let Ok(payload) = &mut result {
-                    payload["raw"] = json!("x".repeat(bytes));
+                    merge(payload, &json!({ "raw": "x".repeat(bytes) }));
                 }
                 Some(Out::Frame(answer(id, &result)))
             }
@@ -144,7 +145,7 @@ pub(crate) fn answer(id: &Value, result: &Result<Value, Refusal>) -> String {
 pub(crate) fn event(name: &str, payload: &Value, seq: Option<u64>) -> String {
     let mut frame = json!({ "type": "event", "event": name, "payload": payload });
     if let Some(seq) = seq {
-        frame["seq"] = json!(seq);
+        merge(&mut frame, &json!({ "seq": seq }));
     }
     frame.to_string()
 }

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Version;
-use super::refusal::Refusal;
-use super::state::{State, merge};
+use super::state::{State, merge, now};
 
 pub(crate) const PATH: &str = "/srv/openclaw/openclaw.json";
 
@@ -51,7 +50,7 @@ fn with_main(version: Version, written: &Value) -> Value {
     source
 }
 
-pub(crate) fn get(version: Version, state: &State) -> Result<Value, Refusal> {
+pub(crate) fn get(version: Version, state: &State) -> Value {
     let written = redacted(state);
     let source = with_main(version, &written);
     let config = defaulted(version, &source);
@@ -70,7 +69,7 @@ pub(crate) fn get(version: Version, state: &State) -> Result<Value, Refusal> {
     if version > Version::V2026_2_9 {
         merge(&mut answer, &json!({ "sourceConfig": source, "resolved": source, "runtimeConfig": config }));
     }
-    Ok(answer)
+    answer
 }
 
 /// What `config.patch` answers as the configuration: 2026.2.9 with defaults, later as written.
@@ -80,11 +79,11 @@ pub(crate) fn after_patch(version: Version, state: &State) -> Value {
 }
 
 /// The schema itself is left out; only its frame and the version are here.
-pub(crate) fn schema(version: Version) -> Result<Value, Refusal> {
-    Ok(json!({
+pub(crate) fn schema(version: Version) -> Value {
+    json!({
         "schema": { "type": "object", "properties": {} },
         "uiHints": {},
         "version": version.number(),
-        "generatedAt": chrono::Utc::now().to_rfc3339(),
-    }))
+        "generatedAt": now().to_rfc3339(),
+    })
 }

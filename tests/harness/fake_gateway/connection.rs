@@ -18,7 +18,7 @@ use super::fault::CallFault;
 use super::handshake::{Admission, Client, Refused};
 use super::refusal::Refusal;
 use super::server::{Push, Shared, Socket, Upgrade};
-use super::state::now_ms;
+use super::state::{merge, now_ms};
 
 /// Before hello, later gateways take no more than this in one frame.
 const HANDSHAKE_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -53,7 +53,7 @@ async fn handshake(shared: &Arc<Shared>, socket: &mut Socket, upgrade: &Upgrade)
         fixed.map_or_else(|| (uuid::Uuid::new_v4().to_string(), now_ms()), |fixed| (fixed.nonce, fixed.ts));
     let mut payload = json!({ "nonce": nonce, "ts": ts });
     if shared.options.version == Version::V2026_9_6 {
-        payload["capabilities"] = json!(["model-catalog-snapshot"]);
+        merge(&mut payload, &json!({ "capabilities": ["model-catalog-snapshot"] }));
     }
     send(socket, event("connect.challenge", &payload, None)).await?;
     let timeout = shared.options.handshake_timeout;
@@ -84,9 +84,9 @@ async fn handshake(shared: &Arc<Shared>, socket: &mut Socket, upgrade: &Upgrade)
 async fn fault_at_connect(shared: &Arc<Shared>, socket: &mut Socket) -> Result<(), End> {
     let struck = {
         let mut state = shared.state();
-        let before_hello = state.faults.take(|fault, used| match fault {
-            Fault::CloseBeforeHello { code, times } if used < *times => Some(CallFault::Close(*code)),
-            _ => None,
+        let before_hello = state.faults.take(|fault, used| {
+            let Fault::CloseBeforeHello { code, times } = fault else { return None };
+            (used < *times).then_some(CallFault::Close(*code))
         });
         before_hello.or_else(|| state.faults.at_call("connect", None, ""))
     };
@@ -121,23 +121,25 @@ fn hello(shared: &Shared, admission: &Admission) -> Value {
     let version = shared.options.version;
     let reported = shared.options.reported_version.clone().unwrap_or_else(|| version.reported().to_owned());
     let mut hello = version.hello();
-    hello["protocol"] = json!(admission.protocol);
-    hello["server"]["version"] = json!(reported);
-    hello["server"]["connId"] = json!(uuid::Uuid::new_v4());
-    hello["policy"]["maxPayload"] = json!(version.frame_bytes_max());
-    if hello["snapshot"].get("authMode").is_some() {
-        let mode = shared.state().config.pointer("/gateway/auth/mode").cloned();
-        hello["snapshot"]["authMode"] = json!(mode);
+    let own = json!({
+        "protocol": admission.protocol,
+        "server": { "version": reported, "connId": uuid::Uuid::new_v4() },
+        "policy": { "maxPayload": version.frame_bytes_max() },
+    });
+    merge(&mut hello, &own);
+    if let Some(shown) = hello.pointer_mut("/snapshot/authMode") {
+        *shown = json!(shared.state().config.pointer("/gateway/auth/mode"));
     }
-    if let Some(methods) = hello["features"]["methods"].as_array_mut() {
+    if let Some(methods) = hello.pointer_mut("/features/methods").and_then(Value::as_array_mut) {
         let state = shared.state();
         methods.retain(|method| {
             !state.faults.has(&Fault::UnknownMethod(method.as_str().unwrap_or_default().to_owned()))
         });
     }
+    let members = hello.as_object_mut().expect("hello is a map");
     match &admission.auth {
-        Some(auth) => hello["auth"] = auth.clone(),
-        None => drop(hello.as_object_mut().and_then(|hello| hello.remove("auth"))),
+        Some(auth) => drop(members.insert("auth".to_owned(), auth.clone())),
+        None => drop(members.shift_remove("auth")),
     }
     hello
 }
@@ -166,7 +168,10 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
                 Out::Frame(frame) => Ok(Some(frame)),
                 Out::End(end) => Err(end),
             },
-            push = pushes.recv() => pushed(push, &mut seq),
+            push = pushes.recv() => {
+                shared.state().connections_cut += usize::from(matches!(push, Ok(Push::Restart)));
+                pushed(push, &mut seq)
+            }
             _ = tick.tick() => {
                 seq += 1;
                 Ok(Some(event("tick", &json!({ "ts": now_ms() }), Some(seq))))

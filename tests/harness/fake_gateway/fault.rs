@@ -242,7 +242,7 @@ fn strike(fault: &Fault, used: usize, method: &str) -> Option<CallFault> {
         }
         Fault::RefuseCall { method: at, code, message, details, retryable } if at == method => {
             let mut refusal = Refusal::new(code, message);
-            refusal.details.clone_from(details);
+            refusal.details = details.clone().map(Box::new);
             refusal.retryable = *retryable;
             Some(CallFault::Refuse(refusal))
         }

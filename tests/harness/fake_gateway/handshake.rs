@@ -115,9 +115,9 @@ impl<'a> Client<'a> {
     }
 
     fn protocol(&self) -> Result<u64, Refused> {
-        let only = self.shared.state().faults.take(|fault, _| match fault {
-            Fault::ProtocolOnly(only) => Some(*only),
-            _ => None,
+        let only = self.shared.state().faults.take(|fault, _| {
+            let Fault::ProtocolOnly(only) = fault else { return None };
+            Some(*only)
         });
         let own = only.unwrap_or_else(|| self.version.protocol());
         let (min, max) = (self.number("/minProtocol"), self.number("/maxProtocol"));
@@ -135,11 +135,9 @@ impl<'a> Client<'a> {
     }
 
     fn starting(&self) -> Result<(), Refused> {
-        let after = self.shared.state().faults.take(|fault, used| match fault {
-            Fault::UnavailableWhileStarting { times, retry_after_ms } if used < *times => {
-                Some(*retry_after_ms)
-            }
-            _ => None,
+        let after = self.shared.state().faults.take(|fault, used| {
+            let Fault::UnavailableWhileStarting { times, retry_after_ms } = fault else { return None };
+            (used < *times).then_some(*retry_after_ms)
         });
         let Some(after) = after else { return Ok(()) };
         let refusal = Refusal::new("UNAVAILABLE", "gateway starting; retry shortly")

@@ -23,6 +23,12 @@ impl From<Result<Value, Refusal>> for Outcome {
     }
 }
 
+impl From<Value> for Outcome {
+    fn from(answer: Value) -> Self {
+        Ok(answer).into()
+    }
+}
+
 pub(crate) fn call(shared: &Arc<Shared>, scopes: &[String], method: &str, params: &Value) -> Outcome {
     let version = shared.options.version;
     if let Err(refusal) = scope(version, scopes, method).and_then(|()| schema::call(method, params)) {
@@ -40,6 +46,7 @@ pub(crate) fn call(shared: &Arc<Shared>, scopes: &[String], method: &str, params
         "config.get" => config::get(version, &state).into(),
         "config.schema" => config::schema(version).into(),
         "config.patch" => patch::patch(version, &mut state, params),
+        "sessions.list" => read::sessions(version, &state).into(),
         "sessions.patch" => sessions::patch(version, &mut state, params).into(),
         "sessions.delete" => sessions::delete(version, &mut state, params).into(),
         "chat.send" => sessions::send(version, &mut state, params),

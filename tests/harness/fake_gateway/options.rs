@@ -28,6 +28,7 @@ pub struct Challenge {
 
 /// Settings of a [`super::FakeGateway`].
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent switch, set by name")]
 pub struct Options {
     /// Whose behaviour is played.
     pub version: Version,

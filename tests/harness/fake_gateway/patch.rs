@@ -11,7 +11,7 @@ use super::restart::Planned;
 use super::state::{State, merge, now_ms};
 use super::{Version, agents, config};
 
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 const TOP: [&str; 17] = [
     "meta",
     "env",
@@ -232,29 +232,30 @@ fn apply(version: Version, state: &mut State, next: Value) -> Outcome {
 
 fn sentinel(version: Version, restart: bool) -> Value {
     let old = version <= Version::V2026_3_13;
-    let mut stats = json!({ "mode": "config.patch", "root": config::PATH });
-    let mut sentinel = json!({ "payload": { "kind": if old { "config-apply" } else { "config-patch" }, "status": "ok", "ts": now_ms(),
-        "message": null, "doctorHint": "Run: openclaw doctor --non-interactive" } });
-    if old {
-        sentinel["path"] = json!("/srv/openclaw/state/restart-sentinel.json");
+    let kind = if old { "config-apply" } else { "config-patch" };
+    let mut answer = json!({ "sentinel": { "payload": {
+        "kind": kind, "status": "ok", "ts": now_ms(), "message": null,
+        "doctorHint": "Run: openclaw doctor --non-interactive",
+        "stats": { "mode": "config.patch", "root": config::PATH },
+    } } });
+    let more = if old {
+        json!({
+            "sentinel": { "path": "/srv/openclaw/state/restart-sentinel.json" },
+            "restart": { "ok": true, "pid": 4242, "signal": "SIGUSR1", "delayMs": 2000, "reason": "config.patch", "mode": "emit" },
+        })
     } else {
-        sentinel["persisted"] = json!(restart);
-        stats["requiresRestart"] = json!(restart);
-    }
-    sentinel["payload"]["message"] = Value::Null;
-    sentinel["payload"]["stats"] = stats;
-    let mut answer = json!({ "sentinel": sentinel });
-    if old {
-        answer["restart"] = json!({ "ok": true, "pid": 4242, "signal": "SIGUSR1", "delayMs": 2000, "reason": "config.patch", "mode": "emit" });
-    }
+        let stats = json!({ "requiresRestart": restart });
+        json!({ "sentinel": { "persisted": restart, "payload": { "stats": stats } } })
+    };
+    merge(&mut answer, &more);
     answer
 }
 
 /// The restarts that faults order, as they say and not hurried.
 pub(crate) fn ordered_restarts(state: &mut State) -> Vec<Planned> {
-    let ordered = state.faults.take(|fault, _| match fault {
-        Fault::RestartAfterPatch { down, delay, twice } => Some((*down, *delay, *twice)),
-        _ => None,
+    let ordered = state.faults.take(|fault, _| {
+        let Fault::RestartAfterPatch { down, delay, twice } = fault else { return None };
+        Some((*down, *delay, *twice))
     });
     let Some((down, delay, twice)) = ordered else { return Vec::new() };
     let again = Planned { delay: delay + down + down.max(Duration::from_millis(300)), down };

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::Version;
 use super::methods::text;
 use super::refusal::Refusal;
-use super::state::{State, merge};
+use super::state::{Session, State, merge, now_ms};
 
 /// `agents.list` with the recorded row of `main` as the shape of each.
-pub(crate) fn agents(version: Version, state: &State) -> Result<Value, Refusal> {
+pub(crate) fn agents(version: Version, state: &State) -> Value {
     let mut answer = version.recorded_read("agents.list").unwrap_or_default();
     let row = answer.pointer("/agents/0").cloned().unwrap_or_default();
     let held = state.agents();
@@ -29,17 +29,28 @@ pub(crate) fn agents(version: Version, state: &State) -> Result<Value, Refusal> 
             merge(&mut shown, &json!({ "workspace": agent.workspace }));
         }
         if version.has_entries() && agent.id != "main" {
-            let made = json!({ "workspaceGit": true, "createdVia": "operator", "createdAt": super::state::now_ms() });
+            let made = json!({ "workspaceGit": true, "createdVia": "operator", "createdAt": now_ms(), "creatorAgentId": null });
             merge(&mut shown, &made);
-            shown["creatorAgentId"] = Value::Null;
         }
         rows.push(shown);
     }
     if version.has_entries() && rows.len() > 1 {
-        answer["ownership"] = json!("explicit");
+        merge(&mut answer, &json!({ "ownership": "explicit" }));
     }
-    answer["agents"] = json!(rows);
-    Ok(answer)
+    merge(&mut answer, &json!({ "agents": rows }));
+    answer
+}
+
+/// `sessions.list`: the recorded answer with the sessions that are there.
+pub(crate) fn sessions(version: Version, state: &State) -> Value {
+    let mut answer = version.recorded_read("sessions.list").unwrap_or_default();
+    let shown = |(key, session): (&String, &Session)| json!({ "key": key, "kind": "direct", "label": session.label, "sessionId": session.id, "updatedAt": session.created_at });
+    let rows: Vec<Value> = state.sessions.iter().map(shown).collect();
+    merge(&mut answer, &json!({ "count": rows.len(), "sessions": rows }));
+    if let Some(total) = answer.get_mut("totalCount") {
+        *total = json!(rows.len());
+    }
+    answer
 }
 
 /// A method that was recorded once answers so always; others do not exist here.

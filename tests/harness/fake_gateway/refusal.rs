@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Refusal {
     pub(crate) code: String,
     pub(crate) message: String,
-    pub(crate) details: Option<Value>,
+    /// Boxed, since every call may end in a refusal and few have details.
+    pub(crate) details: Option<Box<Value>>,
     pub(crate) retryable: Option<bool>,
     pub(crate) retry_after_ms: Option<u64>,
 }
@@ -28,7 +29,7 @@ impl Refusal {
     }
 
     pub(crate) fn details(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -49,7 +50,7 @@ impl Refusal {
             body.insert("retryAfterMs".to_owned(), json!(after));
         }
         if let Some(details) = &self.details {
-            body.insert("details".to_owned(), details.clone());
+            body.insert("details".to_owned(), Value::clone(details));
         }
         Value::Object(body)
     }

@@ -115,6 +115,7 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the callback's type is the library's")]
 async fn serve_one(shared: Arc<Shared>, tls: Option<TlsAcceptor>, tcp: TcpStream) {
     if shared.state().faults.take(drop_at_accept).is_some() || tcp.set_nodelay(true).is_err() {
         return;
@@ -147,7 +148,6 @@ fn drop_at_accept(fault: &Fault, used: usize) -> Option<()> {
     matches!(fault, Fault::DropAtAccept { times } if used < *times).then_some(())
 }
 
-#[expect(clippy::result_large_err, reason = "the callback's type is the library's")]
 fn refuse_upgrade(shared: &Shared, request: &Request, upgrade: &mut Upgrade) -> Option<ErrorResponse> {
     let header =
         |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -157,23 +157,24 @@ fn refuse_upgrade(shared: &Shared, request: &Request, upgrade: &mut Upgrade) -> 
         forwarded: header("x-forwarded-for").is_some(),
     };
     if *shared.door.borrow() == Door::Unavailable {
+        shared.state().upgrades_refused += 1;
         return Some(status(503, "Service Unavailable"));
     }
     let untrusted = upgrade.forwarded && !shared.options.trusted_proxy;
     if untrusted && shared.options.version == Version::V2026_9_6 {
         return Some(status(403, "Forbidden"));
     }
-    let mut state = shared.state();
-    let struck = state.faults.take(|fault, used| match fault {
-        Fault::HttpAtUpgrade { status: code, times } if used < *times => Some(status(*code, "refused")),
-        Fault::RedirectAtUpgrade(location) => {
-            let mut response = status(302, "");
-            response.headers_mut().insert("location", HeaderValue::from_str(location).ok()?);
-            Some(response)
-        }
-        _ => None,
-    });
-    struck
+    shared.state().faults.take(at_upgrade)
+}
+
+fn at_upgrade(fault: &Fault, used: usize) -> Option<ErrorResponse> {
+    if let Fault::HttpAtUpgrade { status: code, times } = fault {
+        return (used < *times).then(|| status(*code, "refused"));
+    }
+    let Fault::RedirectAtUpgrade(location) = fault else { return None };
+    let mut response = status(302, "");
+    response.headers_mut().insert("location", HeaderValue::from_str(location).ok()?);
+    Some(response)
 }
 
 fn status(code: u16, body: &str) -> ErrorResponse {

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use shared::clock::{Clock as _, SystemClock};
 
 use super::Options;
 use super::fault::Faults;
@@ -49,6 +51,8 @@ pub(crate) struct State {
     pub(crate) dials: usize,
     pub(crate) connects: usize,
     pub(crate) restarts: usize,
+    pub(crate) connections_cut: usize,
+    pub(crate) upgrades_refused: usize,
     pub(crate) rejected_tokens: usize,
     pub(crate) patches: Vec<Instant>,
     pub(crate) just_created: BTreeSet<String>,
@@ -112,7 +116,7 @@ impl State {
         } else {
             merge(
                 &mut meta,
-                &json!({ "lastTouchedAt": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true) }),
+                &json!({ "lastTouchedAt": now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true) }),
             );
         }
         merge(&mut self.config, &json!({ "meta": meta }));
@@ -167,7 +171,12 @@ fn base_config(options: &Options, port: u16) -> Value {
     })
 }
 
+/// The gateway's clock.
+pub(crate) fn now() -> DateTime<Utc> {
+    SystemClock.now()
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
-    chrono::Utc::now().timestamp_millis().try_into().unwrap_or_default()
+    now().timestamp_millis().try_into().unwrap_or_default()
 }

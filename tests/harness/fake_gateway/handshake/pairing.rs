@@ -22,13 +22,9 @@ impl Client<'_> {
 
     pub(super) fn pairing(&self, device: &Value) -> Result<(), Refused> {
         let id = device.get("id").and_then(Value::as_str).unwrap_or_default();
-        let ordered = self.shared.state().faults.take(|fault, used| match fault {
-            Fault::PairingRequired { request_id, approved_after }
-                if approved_after.is_none_or(|after| used < after) =>
-            {
-                Some(request_id.clone())
-            }
-            _ => None,
+        let ordered = self.shared.state().faults.take(|fault, used| {
+            let Fault::PairingRequired { request_id, approved_after } = fault else { return None };
+            approved_after.is_none_or(|after| used < after).then(|| request_id.clone())
         });
         let paired = self.shared.state().paired.contains(id) && !self.wants_more_than_approved();
         if ordered.is_none() && (paired || self.is_exempt()) {

@@ -1,0 +1,3 @@
+//! `/api/v1/agents`: one endpoint, one file.
+
+pub mod get;

@@ -1,0 +1,147 @@
+//! Who asks, and what they may do.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use shared::{
+    domain::organization::Role, envelope::Actor, execute::Context, ids::OrganizationId, store::Credential,
+    token,
+};
+
+use crate::{
+    problem::{Failure, codes},
+    request::Identity,
+    state::App,
+};
+
+/// Somebody who may read what belongs to an organization.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Which organization.
+    pub organization: OrganizationId,
+    /// The lower of the member's role and the token's.
+    pub role: Role,
+    /// Recorded with what they cause.
+    pub actor: Actor,
+    /// The request.
+    pub identity: Identity,
+}
+
+/// Somebody who may change what belongs to an organization.
+#[derive(Debug, Clone)]
+pub struct Admin(pub Member);
+
+impl Member {
+    /// What is recorded with the events that this request causes.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        Context {
+            actor: self.actor.clone(),
+            request_id: Some(self.identity.request_id.to_string()),
+            traceparent: Some(self.identity.traceparent.to_string()),
+            worker_id: None,
+            attempt: None,
+            causation_id: None,
+            only_for: None,
+        }
+    }
+}
+
+impl FromRequestParts<App> for Member {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let secret =
+            bearer(&parts.headers).ok_or_else(|| unauthenticated("There is no usable bearer token"))?;
+        let found = app.store.credential(&token::hash(secret)).await?;
+        let Some(Credential::Token { organization, token, member }) = found else {
+            return Err(match found {
+                Some(_) => forbidden("An agent's token is good for /api/v1/agent/ only."),
+                None => unauthenticated("The bearer token is not known"),
+            });
+        };
+        if token.expires_at.is_some_and(|until| until <= app.clock.now()) {
+            return Err(unauthenticated("The bearer token has expired"));
+        }
+        let Some(organization) = organization else {
+            return Err(forbidden("This token speaks for the operator and for no organization."));
+        };
+        let (name, role) = member.ok_or_else(|| unauthenticated("The bearer token's member was removed"))?;
+        let id = token.member.map_or_else(|| token.token.to_string(), |member| member.to_string());
+        let identity = parts
+            .extensions
+            .get::<Identity>()
+            .cloned()
+            .unwrap_or_else(|| Identity { request_id: "".into(), traceparent: "".into() });
+        Ok(Self {
+            organization,
+            role: token.role.map_or(role, |cap| cap.min(role)),
+            actor: Actor { kind: "member".to_owned(), id, name },
+            identity,
+        })
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let member = Member::from_request_parts(parts, app).await?;
+        if member.role < Role::Admin {
+            return Err(forbidden("This needs the role admin or owner; this token has the role member."));
+        }
+        Ok(Self(member))
+    }
+}
+
+/// The bearer token of exactly one `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+    let secret = secret.trim_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty() && !secret.contains(' ')).then_some(secret)
+}
+
+fn unauthenticated(what: &str) -> Failure {
+    let detail = format!(
+        "{what}. Send `Authorization: Bearer <token>`; the operator makes a token with `mission-control token create`."
+    );
+    Failure::new(&codes::UNAUTHENTICATED, detail).with(header::WWW_AUTHENTICATE, "Bearer")
+}
+
+fn forbidden(detail: &str) -> Failure {
+    Failure::new(&codes::FORBIDDEN, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_one_well_formed_bearer_token_is_taken() {
+        let headers = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            headers
+        };
+        assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
+        assert_eq!(bearer(&headers(&["bEARER  abc "])), Some("abc"));
+        for bad in [
+            &["Basic abc"][..],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer a b"],
+            &["Bearer abc", "Bearer abc"],
+            &["Bearer \u{e9}"],
+            &[],
+        ] {
+            assert_eq!(bearer(&headers(bad)), None, "{bad:?}");
+        }
+    }
+}

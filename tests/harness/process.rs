@@ -1,0 +1,186 @@
+//! The real programs as processes of their own, for what only a process can show: signals, crashes, logs.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use shared::secret::Secret;
+
+/// Builds a program of the workspace as it is now and tells where it is; the second time costs nothing.
+///
+/// # Panics
+///
+/// If it does not build.
+#[must_use]
+pub fn program(package: &str, name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let cargo = option_env!("CARGO").unwrap_or("cargo");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--package", package, "--bin", name])
+        .current_dir(root)
+        .output()
+        .expect("cargo can be run");
+    assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    // The test itself lies in the folder `deps` beside the programs.
+    let own = std::env::current_exe().expect("the test knows where it is");
+    let folder = own.parent().and_then(Path::parent).expect("a test lies two folders deep");
+    folder.join(name)
+}
+
+/// A running `mission-control serve`; killed on drop.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// `http://127.0.0.1:port`.
+    pub base: String,
+    /// The data directory.
+    pub data: PathBuf,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `serve` on this data directory and a free port, with everything logged to `<data>/log`, and waits until
+    /// it is ready.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start, with its log.
+    #[must_use]
+    pub async fn start(data: &Path, environment: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let base = format!("http://127.0.0.1:{port}");
+        let log = data.join("log");
+        std::fs::create_dir_all(data).expect("the data directory can be made");
+        let lines = || File::options().create(true).append(true).open(&log).expect("the log can be written");
+        let child = Command::new(program("api", "mission-control"))
+            .args(["--data-dir", &data.display().to_string(), "serve"])
+            .env_clear()
+            .env("LISTEN_ADDR", format!("127.0.0.1:{port}"))
+            .env("BASE_URL", &base)
+            .env("RUST_LOG", "trace")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(lines())
+            .stderr(lines())
+            .spawn()
+            .expect("the server can be started");
+        let server = Self { child, base, data: data.to_owned(), log };
+        server.ready().await;
+        server
+    }
+
+    async fn ready(&self) {
+        let started = Instant::now();
+        let client = reqwest::Client::new();
+        while started.elapsed() < Duration::from_secs(30) {
+            let ready = client.get(format!("{}/readyz", self.base)).send().await;
+            if ready.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the server is not ready after 30 s:\n{}", self.log());
+    }
+
+    /// Everything it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The token that the first start made.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn token(&self) -> Secret {
+        let text =
+            std::fs::read_to_string(self.data.join("admin-token")).expect("the first start made a token");
+        Secret::from(text.trim())
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Panics
+    ///
+    /// If it had ended before.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the server still ran");
+        self.child.wait().expect("the server has ended");
+    }
+
+    /// SIGTERM, and the exit code.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end within 30 s.
+    pub async fn terminate(mut self) -> Option<i32> {
+        signal(&self.child, "TERM");
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(30) {
+            if let Some(status) = self.child.try_wait().expect("the server can be waited for") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the server still runs 30 s after SIGTERM:\n{}", self.log());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal by its name.
+///
+/// # Panics
+///
+/// If there is no `kill`.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.expect("kill can be run").success());
+}
+
+/// What a sub-command said.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// Runs a sub-command of `mission-control` on a data directory.
+///
+/// # Panics
+///
+/// If it cannot be run.
+#[must_use]
+pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
+    let output = Command::new(program("api", "mission-control"))
+        .args(["--data-dir", &data.display().to_string()])
+        .args(arguments)
+        .env_clear()
+        .output()
+        .expect("the command can be run");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback can be bound");
+    listener.local_addr().expect("a bound socket has an address").port()
+}

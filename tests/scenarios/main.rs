@@ -1,0 +1,29 @@
+//! Whole stories: real router, real worker, real database, a fake gateway on a real socket, and faults.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "what is not there must fail the test")]
+
+mod process;
+mod registration;
+mod secrets;
+
+use std::sync::Arc;
+
+use harness::{
+    databases::{TestStore, postgres, sqlite},
+    world::{Setup, World},
+};
+
+/// An installation whose database is gone when the test is over.
+struct Home {
+    world: World,
+    _store: TestStore,
+}
+
+/// One installation per backend, with its name.
+async fn homes() -> Vec<(&'static str, Home)> {
+    let mut homes = vec![];
+    for (name, store) in [("sqlite", sqlite().await), ("postgres", postgres().await)] {
+        let world = World::with(Arc::clone(&store.store), Setup::default()).await;
+        homes.push((name, Home { world, _store: store }));
+    }
+    homes
+}
