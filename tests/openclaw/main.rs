@@ -2,5 +2,9 @@
 //!
 //! Each test starts a gateway of its own; npm installs them at the first run.
 
+mod modes;
+mod outages;
+mod pairing;
 mod registration;
+mod removal;
 mod token;

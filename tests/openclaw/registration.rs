@@ -19,6 +19,7 @@ use worker::gateway::{
     limits::Limits,
     policy::{AddressPolicy, SystemResolver},
     provision::{Order, provision},
+    remove::remove_agent,
 };
 
 /// Where the agents are told to check in.
@@ -33,6 +34,7 @@ pub(crate) struct Registration {
     pub(crate) workspace_root: String,
     pub(crate) allow_insecure_tls: bool,
     pub(crate) disable_device_pairing: bool,
+    pub(crate) patience: Patience,
 }
 
 impl Registration {
@@ -45,6 +47,7 @@ impl Registration {
             workspace_root: gateway.workspace_root().display().to_string(),
             allow_insecure_tls: gateway.options().tls,
             disable_device_pairing: false,
+            patience: Patience::Waiting,
         }
     }
 }
@@ -56,6 +59,7 @@ pub(crate) struct Registered {
     pub(crate) agent_id: String,
     pub(crate) runtime_version: String,
     pub(crate) took: Duration,
+    order: Order,
 }
 
 impl Registered {
@@ -82,7 +86,15 @@ pub(crate) async fn register(registration: &Registration) -> Result<Registered, 
         agent_id: order.agent_id.to_string(),
         runtime_version: provisioned.verified.runtime_version,
         took: started.elapsed(),
+        order,
     })
+}
+
+/// Takes it away again.
+pub(crate) async fn remove(registered: &Registered) -> Result<(), Failure> {
+    remove_agent(&DIALER, &registered.order)
+        .await
+        .map(|removed| assert!(removed.found, "the agent was there"))
 }
 
 fn order(registration: &Registration) -> Order {
@@ -101,7 +113,7 @@ fn order(registration: &Registration) -> Order {
         base_url: BASE_URL.to_owned(),
         heartbeat_every: Some(Duration::from_mins(30)),
         minimum_version: "2026.02.9".parse().expect("a valid version"),
-        patience: Patience::Waiting,
+        patience: registration.patience,
         agent_may_exist: false,
     }
 }

@@ -94,6 +94,14 @@ impl Gateway {
         self.process.take().expect("it runs").stop().await;
     }
 
+    /// SIGKILL, as a power cut would. It can be started again.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        drop(self.process.take().expect("it runs"));
+    }
+
     /// Where it listens, past any [`super::Proxy`].
     #[must_use]
     pub fn url(&self) -> String {

@@ -88,7 +88,8 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(String, Vec<
 /// The failure for a connection that ended without an answer to the upgrade.
 #[must_use]
 pub fn closed() -> Failure {
-    let detail = "The gateway closed the connection without an answer to the upgrade. It may be starting or busy.";
+    let detail =
+        "The gateway closed the connection without an answer to the upgrade. It may be starting or busy.";
     Failure::new(Stage::Handshake, Cause::ClosedBeforeHello, detail)
 }
 

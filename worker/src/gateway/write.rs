@@ -72,7 +72,10 @@ pub async fn write_config(
     let mut last = None;
     while tries < PATCH_TRIES_MAX {
         let held = session.call("config.get", json!({})).await?;
-        let (form, patch) = match decide(held.get("config").unwrap_or(&Value::Null), agent_id, &wanted) {
+        let config = held.get("config").unwrap_or(&Value::Null);
+        // Asked after the configuration was read: what changes in between makes the hash stale.
+        let beating = if config_patch::is_explicit(config) { Vec::new() } else { beating(session).await? };
+        let (form, patch) = match decide(config, agent_id, &wanted, &beating) {
             Step::Equal(form) => return Ok(form),
             Step::Patch(form, patch) => (form, patch),
             Step::Absent if Instant::now() < not_yet_until => {
@@ -116,6 +119,12 @@ pub async fn write_config(
     let error = last
         .unwrap_or_else(|| ErrorBody { message: "its answer was lost".to_owned(), ..ErrorBody::default() });
     Err(session.refused("config.patch", &error))
+}
+
+/// Whose heartbeat is on now; nobody's where the gateway does not tell.
+async fn beating(session: &mut Session<'_>) -> Result<Vec<String>, Refused> {
+    let status = session.ask("status", json!({})).await?.unwrap_or(Value::Null);
+    Ok(config_patch::beating(&status))
 }
 
 /// Writes the agent's files.
