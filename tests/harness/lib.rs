@@ -9,5 +9,6 @@
 
 pub mod databases;
 pub mod fake_gateway;
+pub mod openclaw;
 pub mod process;
 pub mod world;

@@ -18,6 +18,7 @@ pub mod status;
 pub mod tls;
 pub mod upgrade;
 pub mod write;
+pub mod write_config;
 
 use std::{
     sync::Arc,

@@ -26,7 +26,7 @@ use super::{
     Dialer,
     policy::Why,
     tls::{self, Certificate},
-    upgrade::{NotUpgraded, tls_port, upgrade},
+    upgrade::{NotUpgraded, closed, tls_port, upgrade},
 };
 
 /// An upgraded connection.
@@ -84,7 +84,11 @@ async fn dial(
             Ok(socket)
         }
         Ok(Err(NotUpgraded::Failed(failure))) => Err(failure),
-        Ok(Err(NotUpgraded::Reset)) => Err(reset(dialer, url, address).await),
+        Ok(Err(NotUpgraded::Reset | NotUpgraded::Closed)) if is_tls_port(dialer, url, address).await => {
+            Err(tls_port())
+        }
+        Ok(Err(NotUpgraded::Reset)) => Err(reset(url)),
+        Ok(Err(NotUpgraded::Closed)) => Err(closed()),
     }
 }
 
@@ -166,16 +170,18 @@ fn tls_failed(error: &io::Error) -> Failure {
     Failure::new(Stage::Tls, Cause::TlsFailed, detail)
 }
 
-/// A reset at the upgrade: one TLS hello to the same address tells whether it is a TLS port.
-async fn reset(dialer: &Dialer, url: &GatewayUrl, address: SocketAddr) -> Failure {
-    if !url.is_tls() {
-        let probe = timeout(dialer.limits.connect, TcpStream::connect(address)).await;
-        if let Ok(Ok(tcp)) = probe
-            && tls::speaks_tls(tcp, dialer.limits.tls).await
-        {
-            return tls_port();
-        }
+/// Where a plain upgrade got no answer, one TLS hello to the same address tells whether it is a TLS port.
+async fn is_tls_port(dialer: &Dialer, url: &GatewayUrl, address: SocketAddr) -> bool {
+    if url.is_tls() {
+        return false;
     }
+    match timeout(dialer.limits.connect, TcpStream::connect(address)).await {
+        Ok(Ok(tcp)) => tls::speaks_tls(tcp, dialer.limits.tls).await,
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+fn reset(url: &GatewayUrl) -> Failure {
     let detail = format!("The connection was reset at the upgrade. {}", reachable(url));
     Failure::new(Stage::Tcp, Cause::ConnectionRefused, detail)
 }
