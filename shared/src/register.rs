@@ -2,13 +2,13 @@
 
 use crate::{
     clock::Clock,
-    commit::{CommitError, KeyClaim, SecretChange},
+    commit::{KeyClaim, SecretChange},
     domain::gateway::{Event, Gateway, event::Requested, patience::Patience, url::GatewayUrl},
     execute::{Context, ExecuteError, build},
     ids::{AgentId, GatewayId, JobId, OperationId, OrganizationId},
     job::{Job, Kind},
     secret::Secret,
-    store::Store,
+    store::{CommitError, Store},
     token,
     vault::{Vault, VaultError},
 };

@@ -1,7 +1,10 @@
 //! Where everything is kept. Two implementations, one behaviour: the conformance suite is its definition.
 
 pub mod plan;
+mod refused;
 pub mod sqlite;
+
+pub use refused::CommitError;
 
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::{
-    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::{Role, Token},
     envelope::{Hash, Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, MemberId, OperationId, OrganizationId, TokenId},

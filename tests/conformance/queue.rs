@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use shared::{
-    commit::{CommitError, Finish, Then},
-    store::{Claim, LocalWorker},
+    commit::{Finish, Then},
+    store::{Claim, CommitError, LocalWorker},
 };
 use tokio::sync::{Semaphore, mpsc};
 

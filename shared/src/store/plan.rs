@@ -4,11 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::CommitError;
 use super::{Head, LocalWorker};
 use crate::{
-    commit::{
-        Commit, CommitError, CredentialChange, Finish, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then,
-    },
+    commit::{Commit, CredentialChange, Finish, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
     envelope::{Hash, Recorded, StreamId},
     ids::{JobId, LeaseToken, OrganizationId},
     job::{Job, Lease},

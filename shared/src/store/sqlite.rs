@@ -23,11 +23,11 @@ use sqlx::{
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
-    Claim, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats, Store,
-    StoreError, StoredOperation,
+    Claim, CommitError, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats,
+    Store, StoreError, StoredOperation,
 };
 use crate::{
-    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::Token,
     envelope::{Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, OperationId, OrganizationId, TokenId},

@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Shared, commit, queue, views};
 use crate::{
-    commit::{Commit, CommitError, Receipt},
+    commit::{Commit, Receipt},
     ids::{JobId, LeaseToken},
     job::Lease,
-    store::{BATCH_BYTES_MAX, BATCH_COMMITS_MAX, Claim, HandedOver, StoreError},
+    store::{BATCH_BYTES_MAX, BATCH_COMMITS_MAX, Claim, CommitError, HandedOver, StoreError},
 };
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
