@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::Clock,
-    commit::{Commit, CommitError, CredentialChange},
+    commit::{Commit, CredentialChange},
     domain::organization::{Command, Event, Member, Organization, Refusal, Role, Token},
     envelope::{Actor, Metadata, NewEvent, StreamId},
     ids::{EventId, MemberId, OrganizationId, TokenId},
     secret::Secret,
-    store::{Store, StoreError},
+    store::{CommitError, Store, StoreError},
     token,
     vault::{Vault, VaultError},
     view::organization_rows,

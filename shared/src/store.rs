@@ -3,11 +3,14 @@
 mod location;
 pub mod plan;
 pub mod postgres;
+mod refused;
 pub mod sqlite;
 mod stored;
 mod writer;
 
 pub use location::Location;
+
+pub use refused::CommitError;
 
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::{
-    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::{Role, Token},
     envelope::{Hash, Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, MemberId, OperationId, OrganizationId, TokenId},
