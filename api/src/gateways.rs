@@ -5,6 +5,9 @@ pub mod events;
 pub mod fields;
 pub mod get;
 pub mod list;
+pub mod remove;
+pub mod retry;
+pub mod status;
 
 use shared::ids::GatewayId;
 

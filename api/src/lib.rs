@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod auth;
 pub mod body;
+pub mod change;
 pub mod config;
 pub mod docs;
 pub mod gateways;

@@ -52,6 +52,18 @@ impl Parameters {
         }
     }
 
+    /// `true` or `false`; false where it is not given.
+    pub fn switch(&mut self, name: &str) -> bool {
+        match self.text(name).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                self.refuse(name, "must be true or false");
+                false
+            }
+        }
+    }
+
     /// Adds a fault of a parameter.
     pub fn refuse(&mut self, name: &str, what: &str) {
         self.faults.push(fault(name, &codes::INVALID_PARAMETER, format!("`{name}` {what}.")));

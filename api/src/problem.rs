@@ -95,24 +95,15 @@ impl From<Problem> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Unreadable { .. } | StoreError::File { .. } | StoreError::Migrate(_) => {
-                Self::internal(&error)
-            }
-            StoreError::Database { .. } | StoreError::Closed => Self::store(&error),
-        }
+        if error.is_away() { Self::store(&error) } else { Self::internal(&error) }
     }
 }
 
 impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Self {
         match &error {
-            CommitError::Store { source, .. } => match source.as_ref() {
-                StoreError::Database { .. } | StoreError::Closed => Self::store(&error),
-                StoreError::Unreadable { .. } | StoreError::File { .. } | StoreError::Migrate(_) => {
-                    Self::internal(&error)
-                }
-            },
+            CommitError::Store { source, .. } if source.is_away() => Self::store(&error),
+            CommitError::Store { .. } => Self::internal(&error),
             CommitError::Conflict { .. } => {
                 let detail = "Other changes of this gateway came in between. Try again.";
                 Self::new(&codes::GATEWAY_BUSY, detail)

@@ -1,9 +1,16 @@
 //! What every handler works with.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use shared::{clock::Clock, register::Desk, store::Store, vault::Vault, watch::Waiters};
+use shared::{clock::Clock, ids::GatewayId, register::Desk, store::Store, vault::Vault, watch::Waiters};
 use tokio_util::sync::CancellationToken;
 
 /// Numbers of the API (DESIGN.md §6).
@@ -21,6 +28,40 @@ impl Default for Limits {
     }
 }
 
+/// Gateways that are being looked at: who asks for the same one waits for the same look. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Looks(Arc<Mutex<HashSet<GatewayId>>>);
+
+impl Looks {
+    /// Whether nobody looks yet; the caller then does, and must call [`Looks::end`].
+    #[must_use]
+    pub fn begin(&self, gateway: GatewayId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway)
+    }
+
+    /// Nobody looks any more.
+    pub fn end(&self, gateway: GatewayId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&gateway);
+    }
+}
+
+/// Whether the process has seen its database and its master key together. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared(Arc<AtomicBool>);
+
+impl Prepared {
+    /// From now on requests are answered.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether requests are answered.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Shared by all requests. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -32,10 +73,14 @@ pub struct App {
     pub vault: Arc<Vault>,
     /// Clients that wait for outcomes.
     pub waiters: Waiters,
+    /// Gateways that somebody looks at now.
+    pub looks: Looks,
     /// Numbers.
     pub limits: Limits,
     /// Renders `/metrics`; `None` where nothing collects them.
     pub metrics: Option<PrometheusHandle>,
+    /// Until then every request is answered 503, and nobody's token is looked at.
+    pub prepared: Prepared,
     /// Cancelled when the process is to stop: who waits is answered 202 then.
     pub stop: CancellationToken,
 }

@@ -11,7 +11,7 @@ use axum::{
 use shared::{
     ids::OperationId,
     store::StoredOperation,
-    view::{OperationRead, is_finished},
+    view::{OperationRead, OperationResult, is_finished},
     watch::Waiter,
 };
 
@@ -55,28 +55,27 @@ pub fn shown(stored: &StoredOperation) -> Result<OperationRead, Failure> {
     Ok(read)
 }
 
-/// What a waiting client gets once the outcome is known: the gateway, or the problem.
-///
-/// # Errors
-///
-/// The problem of a failed operation.
-pub fn finished(operation: &OperationRead, prefer: Prefer) -> Result<Response, Failure> {
-    let applied = |mut response: Response| {
-        response.extensions_mut().insert(Touched(operation.id));
-        if let Some(applied) = prefer.applied() {
-            response.headers_mut().insert(PREFERENCE_APPLIED.clone(), applied);
+/// What a waiting client gets once the outcome is known: the result, or the problem.
+#[must_use]
+pub fn finished(operation: &OperationRead, prefer: Prefer) -> Response {
+    let mut response = match &operation.result {
+        Some(OperationResult::Gateway(gateway)) => {
+            let location = format!("/api/v1/gateways/{}", gateway.id);
+            let headers = [(header::LOCATION, location), (header::ETAG, etag(gateway.revision))];
+            (headers, Json(gateway)).into_response()
         }
-        response
+        Some(OperationResult::Done(done)) => Json(done).into_response(),
+        None => {
+            let detail = "The operation has ended without an outcome that can be shown.";
+            let nothing = || Failure::new(&codes::INTERNAL_ERROR, detail);
+            operation.error.clone().map_or_else(nothing, Failure::from).into_response()
+        }
     };
-    if let Some(gateway) = &operation.result {
-        let location = format!("/api/v1/gateways/{}", gateway.id);
-        let headers = [(header::LOCATION, location), (header::ETAG, etag(gateway.revision))];
-        return Ok(applied((headers, Json(gateway)).into_response()));
+    response.extensions_mut().insert(Touched(operation.id));
+    if let Some(applied) = prefer.applied() {
+        response.headers_mut().insert(PREFERENCE_APPLIED.clone(), applied);
     }
-    let detail = "The operation has ended without an outcome that can be shown.";
-    let failure =
-        operation.error.clone().map_or_else(|| Failure::new(&codes::INTERNAL_ERROR, detail), Failure::from);
-    Ok(applied(failure.into_response()))
+    response
 }
 
 /// 202: it is recorded and will be done.

@@ -7,7 +7,7 @@ use crate::{
     commit::{Commit, Receipt},
     domain::gateway::{Command, Event, Gateway, Occurrence, Refusal},
     envelope::{Actor, Metadata, NewEvent, Recorded, StreamId},
-    ids::{EventId, GatewayId},
+    ids::{EventId, GatewayId, OperationId},
     store::{CommitError, Store, StoreError},
     view::gateway_rows,
 };
@@ -30,6 +30,8 @@ pub struct Context {
     pub attempt: Option<u32>,
     /// The event that led here.
     pub causation_id: Option<EventId>,
+    /// A worker's: the operation it works for. Once another has begun, what it reports is refused.
+    pub only_for: Option<OperationId>,
 }
 
 /// Why a command had no effect.
@@ -96,6 +98,11 @@ pub async fn execute(
     loop {
         tries += 1;
         let state = load(store, gateway).await?;
+        if let (Some(operation), Gateway::Known(known)) = (context.only_for, &state)
+            && known.operation.id != operation
+        {
+            return Err(Refusal::Finished(operation).into());
+        }
         let events = state.decide(command.clone())?;
         let mut commit = build(clock, (gateway, state), &events, context)?;
         complete(&mut commit);
@@ -134,7 +141,7 @@ pub fn build(
         after = after.evolve(event, &occurrence);
         let operation = match &after {
             Gateway::Unknown => None,
-            Gateway::Known(known) => Some(known.request.operation),
+            Gateway::Known(known) => Some(known.operation.id),
         };
         let metadata = Metadata {
             actor: context.actor.clone(),

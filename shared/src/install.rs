@@ -35,6 +35,18 @@ pub enum ManageError {
     Json(#[from] serde_json::Error),
 }
 
+impl ManageError {
+    /// Whether the database is away, so that the same may succeed later.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_away(),
+            Self::Commit(CommitError::Store { source, .. }) => source.is_away(),
+            Self::Commit(_) | Self::Refused(_) | Self::Json(_) => false,
+        }
+    }
+}
+
 /// Folds an organization, or the installation's own tokens (`None`), and tells the stream's version.
 ///
 /// # Errors

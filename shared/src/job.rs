@@ -15,11 +15,21 @@ pub enum Kind {
     RemoveMainAgent,
     /// Erase the sealed token of a failed registration.
     EraseToken,
+    /// Remove a registered gateway's main agent, then the gateway.
+    RemoveGateway,
+    /// Look whether a gateway can be reached, and note it.
+    ProbeGateway,
 }
 
 impl Kind {
     /// Every kind, for the snapshot of stored names.
-    pub const ALL: [Self; 3] = [Self::ProvisionGateway, Self::RemoveMainAgent, Self::EraseToken];
+    pub const ALL: [Self; 5] = [
+        Self::ProvisionGateway,
+        Self::RemoveMainAgent,
+        Self::EraseToken,
+        Self::RemoveGateway,
+        Self::ProbeGateway,
+    ];
 
     /// The stored name.
     #[must_use]
@@ -28,6 +38,8 @@ impl Kind {
             Self::ProvisionGateway => "provision_gateway",
             Self::RemoveMainAgent => "remove_main_agent",
             Self::EraseToken => "erase_token",
+            Self::RemoveGateway => "remove_gateway",
+            Self::ProbeGateway => "probe_gateway",
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a POST of a gateway does once it is parsed: the event, its job and its secrets in one commit.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::{
     clock::Clock,
-    commit::{KeyClaim, SecretChange},
-    domain::gateway::{Event, Gateway, event::Requested, patience::Patience, url::GatewayUrl},
+    commit::{Commit, KeyClaim, SecretChange},
+    domain::gateway::{Event, Gateway, Known, event::Requested, patience::Patience, url::GatewayUrl},
     execute::{Context, ExecuteError, build},
     ids::{AgentId, GatewayId, JobId, OperationId, OrganizationId},
     job::{Job, Kind},
@@ -83,6 +85,47 @@ pub fn gateway_token_owner(gateway: GatewayId) -> String {
 pub fn agent_token_owner(gateway: GatewayId) -> String {
     format!("gateway-{gateway}/agent-token")
 }
+
+/// Owner of the device token that a gateway issued to us.
+#[must_use]
+pub fn device_token_owner(gateway: GatewayId) -> String {
+    format!("gateway-{gateway}/device-token")
+}
+
+/// Owners of everything that is sealed for a gateway.
+#[must_use]
+pub fn secret_owners(gateway: GatewayId) -> [String; 3] {
+    [gateway_token_owner(gateway), agent_token_owner(gateway), device_token_owner(gateway)]
+}
+
+/// Adds the jobs that follow a cancellation.
+///
+/// An agent that an earlier attempt may have created is removed, and the tokens are kept for a day. A worker that is
+/// in the middle of an attempt removes itself what it has created.
+pub fn after_cancel(commit: &mut Commit, known: &Known, now: DateTime<Utc>) {
+    let job = |kind, run_at, gateway_key| Job {
+        id: JobId::mint(now),
+        kind,
+        gateway: known.request.gateway,
+        operation: known.operation.id,
+        gateway_key,
+        run_at,
+        attempt: 1,
+        created_at: now,
+        traceparent: None,
+    };
+    if commit.events.is_empty() {
+        return;
+    }
+    if known.agent_may_exist {
+        commit.jobs.push(job(Kind::RemoveMainAgent, now, known.request.url.key()));
+    }
+    let erase_at = now + TimeDelta::hours(TOKEN_KEPT_HOURS);
+    commit.jobs.push(job(Kind::EraseToken, erase_at, format!("erase:{}", known.request.gateway)));
+}
+
+/// How long a failed registration keeps its tokens for a retry.
+pub const TOKEN_KEPT_HOURS: i64 = 24;
 
 /// Records the request and enqueues its job in one commit. The caller mints the operation, so that it can wait for it
 /// before anything is written.

@@ -1,8 +1,14 @@
 //! Where everything is kept. Two implementations, one behaviour: the conformance suite is its definition.
 
+mod location;
 pub mod plan;
+pub mod postgres;
 mod refused;
 pub mod sqlite;
+mod stored;
+mod writer;
+
+pub use location::Location;
 
 pub use refused::CommitError;
 
@@ -56,16 +62,60 @@ pub enum StoreError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A setting names no database that can be used.
+    #[error("{problem}")]
+    Setting {
+        /// What is wrong and what to do; never the credentials of a URL.
+        problem: String,
+    },
+    /// The database has not been reached, or not been brought up to date, since this process started. It is tried again
+    /// and again.
+    #[error("the database could not be opened yet")]
+    NotOpen {
+        /// What the last try ended with.
+        #[source]
+        source: Arc<StoreError>,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
 }
 
 impl StoreError {
+    /// Whether the database is away or busy, so that the same may succeed later.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Database { .. } | Self::NotOpen { .. } | Self::Closed => true,
+            Self::Migrate(_) | Self::Unreadable { .. } | Self::File { .. } | Self::Setting { .. } => false,
+        }
+    }
+
     /// Names what was being done when the driver failed.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
+}
+
+/// Does it again and again while the database is away: at the start of a process that must not end because of that.
+///
+/// # Errors
+///
+/// Any other failure, at once.
+pub async fn insist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+    attempt: impl FnMut() -> F,
+    is_away: fn(&E) -> bool,
+) -> Result<T, E> {
+    use backon::{ExponentialBuilder, Retryable as _};
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(std::time::Duration::from_millis(100))
+        .with_max_delay(std::time::Duration::from_secs(2))
+        .without_max_times()
+        .with_jitter();
+    let warn = |error: &E, pause| {
+        tracing::warn!(error = crate::chain::chain(error), ?pause, "the database is away; trying again");
+    };
+    attempt.retry(pauses).when(is_away).notify(warn).await
 }
 
 /// A page of documents.
@@ -90,6 +140,8 @@ pub struct StoredOperation {
     pub document: String,
     /// A worker holds its job now.
     pub running: bool,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Who a credential belongs to.
@@ -129,7 +181,7 @@ pub struct Claim {
     pub permits: u32,
     /// How long the lease is.
     pub lease: std::time::Duration,
-    /// Now, for a store without a clock of its own.
+    /// Now, for a store without a clock of its own; one that several hosts share goes by the database's.
     pub now: DateTime<Utc>,
 }
 
@@ -222,6 +274,14 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn gateway(&self, owner: OrganizationId, id: GatewayId) -> Result<Option<String>, StoreError>;
     /// A page of an organization's gateways, newest first.
     async fn gateways(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError>;
+    /// A page of an organization's operations, newest first; of one status, and older than a cursor, where given.
+    async fn operations_page(
+        &self,
+        owner: OrganizationId,
+        status: Option<&str>,
+        before: Option<(DateTime<Utc>, OperationId)>,
+        limit: u32,
+    ) -> Result<Vec<StoredOperation>, StoreError>;
     /// An operation.
     async fn operation(&self, id: OperationId) -> Result<Option<StoredOperation>, StoreError>;
     /// Several operations in one query, in no order.
@@ -255,6 +315,11 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         or_put: Option<&str>,
     ) -> Result<Option<String>, StoreError>;
 
+    /// Keeps what was last seen of a gateway: a JSON document that replaces the one before.
+    async fn observe(&self, gateway: GatewayId, document: String) -> Result<(), StoreError>;
+    /// What was last seen of a gateway.
+    async fn observation(&self, gateway: GatewayId) -> Result<Option<String>, StoreError>;
+
     /// Leases due jobs: none whose gateway key is leased, at most one per key.
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease>, StoreError>;
     /// Renews leases in one statement and returns the jobs that are still held.
@@ -266,13 +331,15 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<JobId>, StoreError>;
     /// Hands leases back: the jobs are due at once, and no lease counts as lost.
     async fn release(&self, held: &[(JobId, LeaseToken)]) -> Result<(), StoreError>;
-    /// When the next job is due, or the next lease ends.
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
-    /// Voids every lease: at the start of the only process of an embedded installation.
+    /// How long it is until the next job is due or the next lease ends; `None` for an empty queue.
+    async fn due_in(&self, now: DateTime<Utc>) -> Result<Option<std::time::Duration>, StoreError>;
+    /// Voids every lease, at the start of the only process of an embedded installation, and returns how many. A store
+    /// that several processes share voids none: a lease may be another's.
     async fn void_leases(&self) -> Result<u64, StoreError>;
     /// The whole queue.
     async fn jobs(&self) -> Result<Vec<QueuedJob>, StoreError>;
-    /// Woken when a commit of this process enqueued a job that was not handed over.
+    /// Woken when a commit enqueued a job that was not handed over: one of this process, or, where the store is shared,
+    /// of any other.
     fn enqueued(&self) -> Arc<Notify>;
     /// Lets commits hand jobs to the worker in this process; `None` ends that.
     fn attach(&self, worker: Option<LocalWorker>);

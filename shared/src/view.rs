@@ -8,8 +8,9 @@ use crate::{
     clock::rfc3339,
     domain::{
         gateway::{
-            Gateway, Known, Phase,
+            End, Gateway, Known, Phase,
             failure::{Code, Failure},
+            state::Kind,
         },
         organization::{self, Organization, Role},
     },
@@ -30,6 +31,13 @@ pub enum Row {
         created_at: DateTime<Utc>,
         /// JSON of a [`GatewayRead`].
         document: String,
+    },
+    /// A gateway that is no longer registered, and its main agent.
+    GatewayGone {
+        /// Its id.
+        id: GatewayId,
+        /// The agent's id.
+        agent: AgentId,
     },
     /// An operation.
     Operation {
@@ -114,7 +122,7 @@ pub struct GatewayRead {
     pub created_at: String,
     /// When one of the fields above last changed.
     pub updated_at: String,
-    /// `active`.
+    /// `active` or `deleting`.
     pub status: String,
     /// As the gateway told it.
     pub runtime_version: Option<String>,
@@ -132,7 +140,7 @@ pub struct OperationRead {
     /// UUID.
     #[schema(value_type = String, format = Uuid)]
     pub id: OperationId,
-    /// `create_gateway`.
+    /// `create_gateway` or `delete_gateway`.
     pub kind: String,
     /// `pending`, `running`, `awaiting_pairing`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
@@ -147,10 +155,28 @@ pub struct OperationRead {
     pub updated_at: String,
     /// What a waiting client would have received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<GatewayRead>,
+    pub result: Option<OperationResult>,
     /// What a waiting client would have received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
+}
+
+/// What a succeeded operation answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum OperationResult {
+    /// The gateway, as it was then.
+    Gateway(Box<GatewayRead>),
+    /// It is done, and there is nothing to show.
+    Done(Done),
+}
+
+/// What a deletion answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// Always true.
+    pub ok: bool,
 }
 
 impl OperationRead {
@@ -165,6 +191,53 @@ impl OperationRead {
 #[must_use]
 pub fn is_finished(status: &str) -> bool {
     matches!(status, "succeeded" | "failed" | "cancelled")
+}
+
+/// What was last seen of a gateway. Not an event and no projection: nobody needs to know every look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Observation {
+    /// Whether the last look reached it; null if nobody has looked yet.
+    #[schema(required)]
+    pub connected: Option<bool>,
+    /// Where it was looked for.
+    pub gateway_url: String,
+    /// Its version.
+    #[schema(required)]
+    pub runtime_version: Option<String>,
+    /// The protocol that was agreed on.
+    #[schema(required)]
+    pub protocol: Option<u32>,
+    /// From connect to hello.
+    #[schema(required)]
+    pub latency_ms: Option<u64>,
+    /// How many sessions it has.
+    #[schema(required)]
+    pub sessions_count: Option<u64>,
+    /// The key of the main agent's session, if it is there.
+    #[schema(required)]
+    pub main_session: Option<String>,
+    /// Why it could not be reached, and what to do.
+    #[schema(required)]
+    pub error: Option<String>,
+    /// At which step.
+    #[schema(required)]
+    pub stage: Option<String>,
+    /// When it was last reached.
+    #[schema(required)]
+    pub last_seen_at: Option<String>,
+    /// When this was seen.
+    #[schema(required)]
+    pub checked_at: Option<String>,
+}
+
+/// An observation as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// What is shown of it.
+    #[serde(flatten)]
+    pub observation: Observation,
+    /// The gateway refused the credential: it is not asked again for a while.
+    pub refused: bool,
 }
 
 /// A main agent as it is stored; what is merely observed is added when it is shown.
@@ -194,7 +267,7 @@ pub struct AgentRead {
     pub updated_at: String,
 }
 
-/// The rows that follow from a gateway's state.
+/// The rows that follow from a gateway's state: its last operation, and itself while it is registered.
 ///
 /// # Errors
 ///
@@ -202,43 +275,55 @@ pub struct AgentRead {
 pub fn gateway_rows(gateway: &Gateway) -> Result<Vec<Row>, serde_json::Error> {
     let Gateway::Known(known) = gateway else { return Ok(vec![]) };
     let organization = known.request.organization_id;
-    let operation = operation(known);
-    let status = match known.phase {
-        Phase::Requested | Phase::Verified(_) | Phase::Provisioned(..) => "pending",
-        Phase::AwaitingPairing { .. } => "awaiting_pairing",
-        Phase::Active(..) => "succeeded",
-        Phase::Failed { .. } => "failed",
-    };
+    let status = status(known);
     let mut rows = vec![Row::Operation {
-        id: known.request.operation,
+        id: known.operation.id,
         organization,
         gateway: known.request.gateway,
         status,
-        created_at: known.requested_at,
-        document: serde_json::to_string(&OperationRead { status: status.to_owned(), ..operation })?,
+        created_at: known.operation.requested_at,
+        document: serde_json::to_string(&operation(known, status))?,
     }];
+    let (id, agent) = (known.request.gateway, known.request.gateway_agent_id);
     if let Some(read) = gateway_read(known) {
-        rows.push(Row::Gateway {
-            id: known.request.gateway,
-            organization,
-            created_at: known.requested_at,
-            document: serde_json::to_string(&read)?,
-        });
-        rows.push(Row::Agent {
-            id: known.request.gateway_agent_id,
-            organization,
-            gateway: known.request.gateway,
-            created_at: known.requested_at,
-            document: serde_json::to_string(&agent_read(known))?,
-        });
+        let (created_at, document) = (known.requested_at, serde_json::to_string(&read)?);
+        rows.push(Row::Gateway { id, organization, created_at, document });
+        let document = serde_json::to_string(&agent_read(known))?;
+        rows.push(Row::Agent { id: agent, organization, gateway: id, created_at, document });
+    }
+    if known.phase == Phase::Deleted {
+        rows.push(Row::GatewayGone { id, agent });
     }
     Ok(rows)
 }
 
-/// The gateway as it is shown; `None` before `GatewayCreated` and after a failed creation.
+fn status(known: &Known) -> &'static str {
+    match (&known.operation.end, &known.phase) {
+        (End::Open, Phase::AwaitingPairing { .. }) => "awaiting_pairing",
+        (End::Open, _) => "pending",
+        (End::Succeeded, _) => "succeeded",
+        (End::Failed(..), _) => "failed",
+        (End::Cancelled { .. }, _) => "cancelled",
+    }
+}
+
+/// The gateway as it is shown; `None` before `GatewayCreated`, after a failed creation, and once it is deleted.
 #[must_use]
 pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
-    let Phase::Active(verified, _) = &known.phase else { return None };
+    let (verified, status) = match &known.phase {
+        Phase::Active(verified, _) => (verified, "active"),
+        Phase::Deleting { verified, .. } => (verified, "deleting"),
+        Phase::Requested
+        | Phase::AwaitingPairing { .. }
+        | Phase::Verified(_)
+        | Phase::Provisioned(..)
+        | Phase::Failed { .. }
+        | Phase::Deleted => return None,
+    };
+    let last_error = match &known.operation.end {
+        End::Failed(failure, _) => Some(failure.detail.clone()),
+        End::Open | End::Succeeded | End::Cancelled { .. } => None,
+    };
     let request = &known.request;
     Some(GatewayRead {
         id: request.gateway,
@@ -251,15 +336,16 @@ pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
         disable_device_pairing: request.disable_device_pairing,
         created_at: rfc3339(known.requested_at),
         updated_at: rfc3339(known.requested_at),
-        status: "active".to_owned(),
+        status: status.to_owned(),
         runtime_version: Some(verified.runtime_version.clone()),
         has_token: request.has_token,
-        last_error: None,
+        last_error,
         revision: known.revision,
     })
 }
 
 fn agent_read(known: &Known) -> AgentRead {
+    let provisioned_at = rfc3339(known.provisioned_at.unwrap_or(known.requested_at));
     AgentRead {
         id: known.request.gateway_agent_id,
         gateway_id: known.request.gateway,
@@ -267,31 +353,36 @@ fn agent_read(known: &Known) -> AgentRead {
         is_gateway_main: true,
         name: format!("{} main agent", known.request.name),
         status: "provisioned".to_owned(),
-        provisioned_at: rfc3339(known.progressed_at),
+        provisioned_at: provisioned_at.clone(),
         checked_in_at: None,
         created_at: rfc3339(known.requested_at),
-        updated_at: rfc3339(known.progressed_at),
+        updated_at: provisioned_at,
     }
 }
 
-fn operation(known: &Known) -> OperationRead {
-    let error = match &known.phase {
-        Phase::Failed { failure, code, .. } => Some(problem(known, failure, *code)),
-        Phase::Requested
-        | Phase::AwaitingPairing { .. }
-        | Phase::Verified(_)
-        | Phase::Provisioned(..)
-        | Phase::Active(..) => None,
+fn operation(known: &Known, status: &str) -> OperationRead {
+    let operation = &known.operation;
+    let error = match &operation.end {
+        End::Failed(failure, code) => Some(problem(known, failure, *code)),
+        End::Cancelled { by, reason } => Some(cancelled(known, by, reason)),
+        End::Open | End::Succeeded => None,
+    };
+    let result = match (&operation.end, operation.kind) {
+        (End::Succeeded, Kind::Create) => {
+            gateway_read(known).map(|read| OperationResult::Gateway(Box::new(read)))
+        }
+        (End::Succeeded, Kind::Delete) => Some(OperationResult::Done(Done { ok: true })),
+        (End::Open | End::Failed(..) | End::Cancelled { .. }, _) => None,
     };
     OperationRead {
-        id: known.request.operation,
-        kind: "create_gateway".to_owned(),
-        status: String::new(),
+        id: operation.id,
+        kind: operation.kind.as_str().to_owned(),
+        status: status.to_owned(),
         gateway_id: known.request.gateway,
-        attempts: known.attempts,
-        created_at: rfc3339(known.requested_at),
-        updated_at: rfc3339(known.progressed_at),
-        result: gateway_read(known),
+        attempts: operation.attempts,
+        created_at: rfc3339(operation.requested_at),
+        updated_at: rfc3339(operation.progressed_at),
+        result,
         error,
     }
 }
@@ -299,16 +390,31 @@ fn operation(known: &Known) -> OperationRead {
 fn problem(known: &Known, failure: &Failure, code: Code) -> Problem {
     let versioned = code == Code::GatewayVersionUnsupported || failure.runtime_version.is_some();
     Problem {
-        instance: format!("/api/v1/operations/{}", known.request.operation),
-        request_id: known.request_id.clone(),
         stage: Some(failure.stage.to_string()),
-        gateway_id: Some(known.request.gateway.to_string()),
-        operation: Some(known.request.operation.to_string()),
         runtime_version: versioned.then(|| failure.runtime_version.clone()),
         minimum_version: failure.minimum_version.clone(),
         device_id: failure.device_id.clone(),
         pairing_request_id: failure.pairing_request_id.clone(),
-        ..Problem::new(code.as_str(), code.status(), title(code), failure.detail.clone())
+        ..about(known, Problem::new(code.as_str(), code.status(), title(code), failure.detail.clone()))
+    }
+}
+
+/// Title of the problem that a client gets who waited for an operation that was cancelled.
+pub const CANCELLED: &str = "Operation was cancelled";
+
+fn cancelled(known: &Known, by: &str, reason: &str) -> Problem {
+    let detail = format!("The operation was cancelled by {by}: {reason}.");
+    about(known, Problem::new("operation_cancelled", 409, CANCELLED, detail))
+}
+
+fn about(known: &Known, problem: Problem) -> Problem {
+    let operation = &known.operation;
+    Problem {
+        instance: format!("/api/v1/operations/{}", operation.id),
+        request_id: operation.request_id.clone(),
+        gateway_id: Some(known.request.gateway.to_string()),
+        operation: Some(operation.id.to_string()),
+        ..problem
     }
 }
 

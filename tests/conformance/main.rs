@@ -2,21 +2,57 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a broken store must stop the test")]
 
 mod commits;
+mod fleet;
+mod outage;
 mod queue;
 mod views;
 
+use std::{future::Future, sync::Arc, time::Duration};
+
 use chrono::{DateTime, Utc};
-use harness::databases::{TestStore, sqlite};
+use harness::databases::{ServerDatabase, TestStore, postgres, sqlite};
 use shared::{
     commit::Commit,
     envelope::{Actor, Metadata, NewEvent, StreamId},
     ids::{EventId, GatewayId, JobId, OperationId, OrganizationId},
     job::{Job, Kind},
+    store::Store,
 };
 
 /// Every backend, with its name.
 async fn backends() -> Vec<(&'static str, TestStore)> {
-    vec![("sqlite", sqlite().await)]
+    vec![("sqlite", sqlite().await), ("postgres", postgres().await)]
+}
+
+/// Every backend that several processes may share, with its name.
+async fn shared_databases() -> Vec<(&'static str, ServerDatabase)> {
+    vec![("postgres", harness::databases::shared().await)]
+}
+
+/// As many processes as a backend allows, on one database.
+struct Fleet {
+    stores: Vec<Arc<dyn Store>>,
+    _embedded: Option<TestStore>,
+}
+
+/// Every backend, with up to so many processes on it.
+async fn fleets(processes: usize) -> Vec<(&'static str, Fleet)> {
+    let mut fleets = vec![];
+    let embedded = sqlite().await;
+    fleets.push(("sqlite", Fleet { stores: vec![Arc::clone(&embedded.store)], _embedded: Some(embedded) }));
+    for (name, database) in shared_databases().await {
+        let mut stores = vec![];
+        for _ in 0..processes {
+            stores.push(database.open().await);
+        }
+        fleets.push((name, Fleet { stores, _embedded: None }));
+    }
+    fleets
+}
+
+/// Waits for what must happen, but not for ever.
+async fn soon<T>(happens: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), happens).await.expect("it happens soon")
 }
 
 fn at(second: i64) -> DateTime<Utc> {

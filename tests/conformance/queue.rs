@@ -3,96 +3,151 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use harness::databases::TestStore;
 use shared::{
     commit::{Finish, Then},
+    ids::{JobId, LeaseToken},
+    job::{Job, Lease},
     store::{Claim, CommitError, LocalWorker},
 };
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{append, at, backends, job};
 
-fn claim(permits: u32, now: DateTime<Utc>) -> Claim {
-    Claim { worker: "w".to_owned(), permits, lease: Duration::from_secs(8), now }
+const LEASE: Duration = Duration::from_secs(8);
+
+/// Enqueues jobs with the first event of stream 1, at second 0.
+async fn enqueue(test: &TestStore, jobs: Vec<Job>) {
+    test.set_time(at(0)).await;
+    let mut commit = append(1, 0, 1);
+    commit.jobs = jobs;
+    test.store.commit(commit).await.unwrap();
+}
+
+async fn claim(test: &TestStore, permits: u32, now: DateTime<Utc>) -> Vec<Lease> {
+    test.set_time(now).await;
+    test.store.claim(Claim { worker: "w".to_owned(), permits, lease: LEASE, now }).await.unwrap()
+}
+
+async fn renew(test: &TestStore, held: &[(JobId, LeaseToken)], now: DateTime<Utc>) -> Vec<JobId> {
+    test.set_time(now).await;
+    test.store.renew(held, LEASE, now).await.unwrap()
+}
+
+/// The numbers of the jobs that are leased here, in order.
+fn numbers(leases: &[Lease]) -> Vec<u128> {
+    let mut numbers: Vec<u128> = leases.iter().map(|lease| lease.job.id.uuid().as_u128()).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 #[tokio::test]
 async fn a_claim_takes_due_jobs_and_one_per_gateway_key() {
     for (name, test) in backends().await {
-        let store = &test.store;
-        let mut commit = append(1, 0, 1);
-        commit.jobs = vec![
+        let jobs = vec![
             job(1, "a", at(0)),
             job(2, "a", at(1)),
             job(3, "b", at(2)),
             job(4, "c", at(100)),
             job(5, "d", at(3)),
         ];
-        store.commit(commit).await.unwrap();
-        let first = store.claim(claim(2, at(10))).await.unwrap();
-        let mut taken: Vec<u128> = first.iter().map(|lease| lease.job.id.uuid().as_u128()).collect();
-        taken.sort_unstable();
-        assert_eq!(taken, [1, 3], "{name}: the earliest two, one per key");
-        let second = store.claim(claim(9, at(10))).await.unwrap();
-        let taken: Vec<u128> = second.iter().map(|lease| lease.job.id.uuid().as_u128()).collect();
-        assert_eq!(taken, [5], "{name}: a's other job waits, c's is not due");
-        assert_eq!(store.next_due().await.unwrap(), Some(at(1)), "{name}");
+        enqueue(&test, jobs).await;
+        assert_eq!(numbers(&claim(&test, 2, at(10)).await), [1, 3], "{name}: the earliest two, one per key");
+        let second = claim(&test, 9, at(10)).await;
+        assert_eq!(numbers(&second), [5], "{name}: a's other job waits, c's is not due");
+        assert_eq!(test.store.due_in(at(10)).await.unwrap(), Some(Duration::ZERO), "{name}: a's other job");
+        let held: Vec<_> = second.iter().map(|lease| (lease.job.id, lease.token)).collect();
+        test.store.release(&held).await.unwrap();
+        assert_eq!(numbers(&claim(&test, 9, at(10)).await), [5], "{name}: a hand-back is due at once");
+    }
+}
+
+#[tokio::test]
+async fn the_queue_tells_how_long_it_is_until_the_next_job() {
+    for (name, test) in backends().await {
+        assert_eq!(test.store.due_in(at(0)).await.unwrap(), None, "{name}: nothing is queued");
+        enqueue(&test, vec![job(1, "a", at(100)), job(2, "b", at(30))]).await;
+        test.set_time(at(10)).await;
+        let due = test.store.due_in(at(10)).await.unwrap();
+        assert_eq!(due, Some(Duration::from_secs(20)), "{name}");
+        claim(&test, 9, at(30)).await;
+        assert_eq!(test.store.due_in(at(30)).await.unwrap(), Some(LEASE), "{name}: the end of the lease");
     }
 }
 
 #[tokio::test]
 async fn an_expired_lease_is_taken_over_and_its_late_outcome_refused() {
     for (name, test) in backends().await {
-        let store = &test.store;
-        let mut commit = append(1, 0, 1);
-        commit.jobs = vec![job(1, "a", at(0))];
-        store.commit(commit).await.unwrap();
-        let late = store.claim(claim(1, at(0))).await.unwrap().remove(0);
-        assert!(store.claim(claim(1, at(7))).await.unwrap().is_empty(), "{name}: the lease holds for 8 s");
+        enqueue(&test, vec![job(1, "a", at(0))]).await;
+        let late = claim(&test, 1, at(0)).await.remove(0);
+        assert!(claim(&test, 1, at(7)).await.is_empty(), "{name}: the lease holds for 8 s");
         let held = [(late.job.id, late.token)];
-        assert_eq!(store.renew(&held, Duration::from_secs(8), at(7)).await.unwrap(), [late.job.id], "{name}");
-        assert!(store.claim(claim(1, at(14))).await.unwrap().is_empty(), "{name}: it was renewed");
-        let taken = store.claim(claim(1, at(15))).await.unwrap().remove(0);
+        assert_eq!(renew(&test, &held, at(7)).await, [late.job.id], "{name}");
+        assert!(claim(&test, 1, at(14)).await.is_empty(), "{name}: it was renewed");
+        let taken = claim(&test, 1, at(15)).await.remove(0);
         assert_eq!((taken.job.id, taken.lost_leases), (late.job.id, 1), "{name}");
-        assert!(store.renew(&held, Duration::from_secs(8), at(15)).await.unwrap().is_empty(), "{name}");
+        assert!(renew(&test, &held, at(15)).await.is_empty(), "{name}");
 
-        let outcome = |lease: &shared::job::Lease, expected, number| {
+        let outcome = |lease: &Lease, expected, number| {
             let mut commit = append(1, expected, number);
             commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then: Then::Delete });
             commit
         };
-        let refused = store.commit(outcome(&late, 1, 2)).await.unwrap_err();
+        let refused = test.store.commit(outcome(&late, 1, 2)).await.unwrap_err();
         assert!(matches!(refused, CommitError::LeaseLost { .. }), "{name}: {refused}");
-        store.commit(outcome(&taken, 1, 3)).await.unwrap();
-        assert!(store.jobs().await.unwrap().is_empty(), "{name}");
-        let refused = store.commit(outcome(&taken, 2, 4)).await.unwrap_err();
+        test.store.commit(outcome(&taken, 1, 3)).await.unwrap();
+        assert!(test.store.jobs().await.unwrap().is_empty(), "{name}");
+        let refused = test.store.commit(outcome(&taken, 2, 4)).await.unwrap_err();
         assert!(matches!(refused, CommitError::LeaseLost { .. }), "{name}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_lost_its_worker_goes_before_its_gateways_other_jobs() {
+    for (name, test) in backends().await {
+        enqueue(&test, vec![job(1, "a", at(5)), job(2, "a", at(6))]).await;
+        assert_eq!(numbers(&claim(&test, 9, at(5)).await), [1], "{name}");
+        assert!(claim(&test, 9, at(12)).await.is_empty(), "{name}: its gateway is busy");
+        // The second job was due first, but the first one is half done.
+        assert_eq!(numbers(&claim(&test, 9, at(13)).await), [1], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_keeps_what_is_still_held_and_only_that() {
+    for (name, test) in backends().await {
+        enqueue(&test, vec![job(1, "a", at(0)), job(2, "b", at(0)), job(3, "c", at(0))]).await;
+        let mut held: Vec<_> =
+            claim(&test, 9, at(0)).await.iter().map(|lease| (lease.job.id, lease.token)).collect();
+        test.store.release(&held.split_off(2)).await.unwrap();
+        let stranger = (job(9, "z", at(0)).id, held[0].1);
+        let asked = [held[0], held[1], stranger];
+        let mut kept = renew(&test, &asked, at(1)).await;
+        kept.sort_unstable();
+        let mut expected = vec![held[0].0, held[1].0];
+        expected.sort_unstable();
+        assert_eq!(kept, expected, "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_job_handed_back_or_rescheduled_counts_no_lost_lease() {
     for (name, test) in backends().await {
-        let store = &test.store;
-        let mut commit = append(1, 0, 1);
-        commit.jobs = vec![job(1, "a", at(0))];
-        store.commit(commit).await.unwrap();
-        let lease = store.claim(claim(1, at(0))).await.unwrap().remove(0);
-        store.release(&[(lease.job.id, lease.token)]).await.unwrap();
-        let lease = store.claim(claim(1, at(0))).await.unwrap().remove(0);
+        enqueue(&test, vec![job(1, "a", at(0))]).await;
+        let lease = claim(&test, 1, at(0)).await.remove(0);
+        test.store.release(&[(lease.job.id, lease.token)]).await.unwrap();
+        let lease = claim(&test, 1, at(0)).await.remove(0);
         assert_eq!(lease.lost_leases, 0, "{name}");
         let mut commit = append(1, 1, 2);
         let then = Then::RunAt { at: at(50), attempt: 2 };
         commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then });
-        store.commit(commit).await.unwrap();
-        assert!(store.claim(claim(1, at(49))).await.unwrap().is_empty(), "{name}");
-        let lease = store.claim(claim(1, at(50))).await.unwrap().remove(0);
+        test.store.commit(commit).await.unwrap();
+        assert!(claim(&test, 1, at(49)).await.is_empty(), "{name}");
+        let lease = claim(&test, 1, at(50)).await.remove(0);
         assert_eq!((lease.job.attempt, lease.lost_leases), (2, 0), "{name}");
-        assert_eq!(store.void_leases().await.unwrap(), 1, "{name}");
-        assert_eq!(
-            store.claim(claim(1, at(50))).await.unwrap().len(),
-            1,
-            "{name}: a voided lease is due at once"
-        );
+        let voided = test.store.void_leases().await.unwrap();
+        let taken = claim(&test, 1, at(50)).await.len();
+        assert_eq!(u64::try_from(taken).unwrap(), voided, "{name}: what was voided is due at once");
     }
 }
 
@@ -105,18 +160,16 @@ async fn a_job_is_handed_over_in_memory_while_the_local_worker_has_a_permit() {
         store.attach(Some(LocalWorker {
             worker: "w".to_owned(),
             permits: Arc::clone(&permits),
-            lease: Duration::from_secs(8),
+            lease: LEASE,
             jobs,
         }));
-        let mut commit = append(1, 0, 1);
-        commit.jobs = vec![job(1, "a", at(0)), job(2, "a", at(0)), job(3, "b", at(0))];
-        store.commit(commit).await.unwrap();
+        enqueue(&test, vec![job(1, "a", at(0)), job(2, "a", at(0)), job(3, "b", at(0))]).await;
         let handed = received.try_recv().expect("the first job is handed over");
         assert_eq!(handed.lease.job.id.uuid().as_u128(), 1, "{name}");
         assert!(received.try_recv().is_err(), "{name}: one permit, one job");
-        let left = store.claim(claim(9, at(0))).await.unwrap();
-        let left: Vec<u128> = left.iter().map(|lease| lease.job.id.uuid().as_u128()).collect();
-        assert_eq!(left, [3], "{name}: a's other job waits for the first");
+        assert_eq!(numbers(&claim(&test, 9, at(0)).await), [3], "{name}: a's other job waits for the first");
+        let held = [(handed.lease.job.id, handed.lease.token)];
+        assert_eq!(renew(&test, &held, at(7)).await, [handed.lease.job.id], "{name}: it is a lease like any");
         store.attach(None);
         drop(handed);
         assert_eq!(permits.available_permits(), 1, "{name}");

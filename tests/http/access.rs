@@ -11,7 +11,7 @@ use shared::{
     token,
 };
 
-use crate::{gateway, home, snapshot};
+use super::{gateway, home, snapshot};
 
 /// Makes a token that differs from a new owner's one.
 async fn issue(

@@ -3,7 +3,7 @@
 use harness::world::body;
 use serde_json::Value;
 
-use crate::{gateway, home, snapshot};
+use super::{gateway, home, snapshot};
 
 #[tokio::test]
 async fn a_gateway_is_created_shown_listed_and_explained() {

@@ -1,16 +1,13 @@
 //! What the gateway did, as the caller is told it; the whole table is in the scenarios.
 
-use std::sync::Arc;
-
 use harness::{
-    databases::sqlite,
     fake_gateway::{FakeGateway, Options, Version},
-    world::{Setup, World, body},
+    world::{Setup, body},
 };
 use serde_json::json;
 use worker::gateway::policy::AddressPolicy;
 
-use crate::{gateway, home, snapshot};
+use super::{gateway, home, home_with, snapshot};
 
 #[tokio::test]
 async fn a_closed_port_is_unreachable() {
@@ -42,9 +39,9 @@ async fn an_unknown_host_is_unreachable() {
 
 #[tokio::test]
 async fn a_forbidden_address_is_refused_before_it_is_dialled() {
-    let store = sqlite().await;
     let policy = AddressPolicy { deny: vec!["127.0.0.0/8".parse().unwrap()], ..AddressPolicy::default() };
-    let world = World::with(Arc::clone(&store.store), Setup { policy, ..Setup::default() }).await;
+    let home = home_with(Setup { policy, ..Setup::default() }).await;
+    let world = &home.world;
     let gateway = gateway().await;
     let answer = world.post(&body(&gateway)).await;
     snapshot("gateway_address_refused", &answer);

@@ -4,24 +4,30 @@
 mod access;
 mod endpoints;
 mod failures;
+mod lifecycle;
 mod validation;
 mod waiting;
 
 use harness::{
-    databases::sqlite,
+    databases::{TestStore, postgres, sqlite},
     fake_gateway::{FakeGateway, Options},
-    world::{Answer, World},
+    world::{Answer, Setup, World},
 };
 
 /// An installation whose database is gone when the test is over.
 struct Home {
     world: World,
-    _store: harness::databases::TestStore,
+    _store: TestStore,
 }
 
+/// Everything here is run on each database: on PostgreSQL by the target `http_postgres`.
 async fn home() -> Home {
-    let store = sqlite().await;
-    Home { world: World::start(std::sync::Arc::clone(&store.store)).await, _store: store }
+    home_with(Setup::default()).await
+}
+
+async fn home_with(setup: Setup) -> Home {
+    let store = if env!("CARGO_CRATE_NAME") == "http_postgres" { postgres().await } else { sqlite().await };
+    Home { world: World::with(std::sync::Arc::clone(&store.store), setup).await, _store: store }
 }
 
 /// A fake gateway of the newest version, with the token `gateway-token`.

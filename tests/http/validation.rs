@@ -3,7 +3,7 @@
 use harness::world::Answer;
 use serde_json::{Value, json};
 
-use crate::{Home, home, snapshot};
+use super::{Home, home, snapshot};
 
 async fn post(home: &Home, body: impl Into<reqwest::Body>) -> Answer {
     post_as(home, body, "application/json").await
@@ -158,7 +158,7 @@ async fn the_order_is_access_then_type_then_size_then_body_then_key() {
 
 #[tokio::test]
 async fn texts_are_kept_as_documented() {
-    let (home, gateway) = (home().await, crate::gateway().await);
+    let (home, gateway) = (home().await, super::gateway().await);
     let mut body = harness::world::body(&gateway);
     body["name"] = json!("  Größe 🙂 \"quoted\" ");
     body["url"] = json!(format!("{}/path?a=1", gateway.url()));

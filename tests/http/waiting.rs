@@ -1,14 +1,11 @@
 //! `Prefer`, 202, polling and keys.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use harness::{
-    databases::sqlite,
-    world::{Answer, Setup, World, body},
-};
+use harness::world::{Answer, Setup, body};
 use serde_json::json;
 
-use crate::{gateway, home, snapshot};
+use super::{gateway, home, home_with, snapshot};
 
 #[tokio::test]
 async fn who_does_not_wait_gets_the_operation_and_polls_it() {
@@ -54,8 +51,9 @@ async fn a_wait_that_is_too_short_ends_with_202() {
 
 #[tokio::test]
 async fn beyond_the_most_waiting_clients_the_answer_is_202_at_once() {
-    let (store, gateway) = (sqlite().await, gateway().await);
-    let world = World::with(Arc::clone(&store.store), Setup { waiting_max: 1, ..Setup::default() }).await;
+    let gateway = gateway().await;
+    let home = home_with(Setup { waiting_max: 1, ..Setup::default() }).await;
+    let world = &home.world;
     let held = gateway.hold("agents.create");
     let first = async { world.post(&body(&gateway)).await };
     let second = async {

@@ -8,7 +8,7 @@ mod secrets;
 use std::sync::Arc;
 
 use harness::{
-    databases::{TestStore, sqlite},
+    databases::{TestStore, postgres, sqlite},
     world::{Setup, World},
 };
 
@@ -20,9 +20,10 @@ struct Home {
 
 /// One installation per backend, with its name.
 async fn homes() -> Vec<(&'static str, Home)> {
-    let store = sqlite().await;
-    vec![(
-        "sqlite",
-        Home { world: World::with(Arc::clone(&store.store), Setup::default()).await, _store: store },
-    )]
+    let mut homes = vec![];
+    for (name, store) in [("sqlite", sqlite().await), ("postgres", postgres().await)] {
+        let world = World::with(Arc::clone(&store.store), Setup::default()).await;
+        homes.push((name, Home { world, _store: store }));
+    }
+    homes
 }

@@ -5,7 +5,9 @@
 
 mod erase_token;
 mod outcome;
+mod probe_gateway;
 mod provision_gateway;
+mod remove_gateway;
 mod remove_main_agent;
 
 use std::{
@@ -186,12 +188,9 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
 }
 
 async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: &CancellationToken) {
-    let due = runtime.deps.store.next_due().await.ok().flatten();
-    let wait = due.map_or(LOOK_AGAIN, |due| {
-        let wait = (due - runtime.deps.clock.now()).to_std().unwrap_or(Duration::ZERO);
-        // A job that is due and was not claimed waits for another one with its gateway key.
-        wait.clamp(Duration::from_millis(50), LOOK_AGAIN)
-    });
+    let due_in = runtime.deps.store.due_in(runtime.deps.clock.now()).await.ok().flatten();
+    // A job that is due and was not claimed waits for another one with its gateway key.
+    let wait = due_in.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(50), LOOK_AGAIN);
     tokio::select! {
         () = enqueued.notified() => {}
         () = tokio::time::sleep(wait) => {}
@@ -269,7 +268,7 @@ async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
     let span = tracing::info_span!("job", job.kind = %lease.job.kind, job.id = %lease.job.id,
         job.attempt = lease.job.attempt, operation = %lease.job.operation, gateway.id = %lease.job.gateway,
         traceparent = lease.job.traceparent);
-    let job = std::panic::AssertUnwindSafe(perform(&runtime.deps, &lease)).catch_unwind();
+    let job = std::panic::AssertUnwindSafe(Box::pin(perform(&runtime.deps, &lease))).catch_unwind();
     async {
         tokio::select! {
             done = job => if done.is_err() {
@@ -291,5 +290,7 @@ async fn perform(deps: &Deps, lease: &Lease) {
         Kind::ProvisionGateway => provision_gateway::run(deps, lease).await,
         Kind::RemoveMainAgent => remove_main_agent::run(deps, lease).await,
         Kind::EraseToken => erase_token::run(deps, lease).await,
+        Kind::RemoveGateway => remove_gateway::run(deps, lease).await,
+        Kind::ProbeGateway => probe_gateway::run(deps, lease).await,
     }
 }

@@ -13,8 +13,12 @@ pub const ATTEMPTS_MAX: u32 = 5;
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// Longest backoff.
 pub const BACKOFF_LONGEST: Duration = Duration::from_secs(5);
-/// How often a gateway is asked whether our device was approved.
-pub const PAIRING_POLL: Duration = Duration::from_secs(5);
+/// How often a gateway is asked whether our device was approved, at first.
+pub const PAIRING_POLL_FIRST: Duration = Duration::from_secs(5);
+/// How often later.
+pub const PAIRING_POLL_LATER: Duration = Duration::from_secs(15);
+/// How long "at first" is.
+const PAIRING_FIRST: Duration = Duration::from_mins(1);
 /// Longest pause between two tries of a clean-up.
 pub const CLEAN_UP_LONGEST: Duration = Duration::from_mins(5);
 
@@ -23,9 +27,9 @@ pub const CLEAN_UP_LONGEST: Duration = Duration::from_mins(5);
 pub enum Next {
     /// Another attempt after this delay.
     Retry(Duration),
-    /// Ask again after this delay, until the pairing wait ends.
-    AwaitApproval(Duration),
-    /// The registration failed.
+    /// Ask again until the pairing wait ends.
+    AwaitApproval,
+    /// The operation failed.
     GiveUp,
 }
 
@@ -45,7 +49,7 @@ pub fn next(
         Verdict::Transient if attempt < ATTEMPTS_MAX => Next::Retry(
             asked.unwrap_or_else(|| backoff(attempt, BACKOFF_LONGEST).mul_f64(jitter.clamp(0.0, 1.0))),
         ),
-        Verdict::AwaitApproval => Next::AwaitApproval(PAIRING_POLL),
+        Verdict::AwaitApproval => Next::AwaitApproval,
         Verdict::Transient | Verdict::Permanent | Verdict::NeverRepeat => Next::GiveUp,
     }
 }
@@ -54,6 +58,12 @@ pub fn next(
 #[must_use]
 pub fn backoff(attempt: u32, longest: Duration) -> Duration {
     BACKOFF_FIRST.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(longest)
+}
+
+/// Delay before a gateway is asked again whether our device was approved, after so long a wait.
+#[must_use]
+pub fn pairing_poll(waited: Duration) -> Duration {
+    if waited < PAIRING_FIRST { PAIRING_POLL_FIRST } else { PAIRING_POLL_LATER }
 }
 
 #[cfg(test)]
@@ -66,6 +76,12 @@ mod tests {
             (1..=7).map(|attempt| backoff(attempt, BACKOFF_LONGEST).as_millis()).collect();
         assert_eq!(millis, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
         assert_eq!(backoff(u32::MAX, BACKOFF_LONGEST), BACKOFF_LONGEST);
+    }
+
+    #[test]
+    fn an_approval_is_asked_for_less_often_after_a_minute() {
+        let seconds = |waited| pairing_poll(Duration::from_secs(waited)).as_secs();
+        assert_eq!([0, 59, 60, 900].map(seconds), [5, 5, 15, 15]);
     }
 
     #[test]
@@ -86,7 +102,7 @@ mod tests {
         assert_eq!(next(Cause::CredentialRejected, 1), Next::GiveUp);
         assert_eq!(next(Cause::LockedOut, 1), Next::GiveUp);
         assert_eq!(next(Cause::VersionTooLow, 1), Next::GiveUp);
-        assert_eq!(next(Cause::PairingRequired, 9), Next::AwaitApproval(PAIRING_POLL));
+        assert_eq!(next(Cause::PairingRequired, 9), Next::AwaitApproval);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! `POST /api/v1/gateways`: registers a gateway and provisions its main agent.
 
-use std::time::Duration;
-
 use axum::{
     extract::{Request, State},
     http::header,
@@ -24,11 +22,12 @@ use super::fields::{self, Reader};
 use crate::{
     auth::{Admin, Member},
     body::{Object, read},
+    change::Wait,
     idempotency,
     prefer::Prefer,
     problem::{Failure, codes},
     state::App,
-    wait::{accepted, finished, location, outcome, shown},
+    wait::{accepted, finished, location, shown},
 };
 
 /// The route, as idempotency keys are kept under it.
@@ -172,10 +171,7 @@ pub(crate) async fn create(
     let body = read(request, &["application/json"], app.limits.body_wait).await?;
     let parsed = Parsed::of(&Object::parse(&body)?)?;
     let key = idempotency::key(&headers)?;
-    let prefer = Prefer::of(&headers);
-    let wait = prefer.patience(app.limits.sync_wait);
-    let is_waiting = !prefer.respond_async && (prefer.wait.is_none() || wait >= Duration::from_secs(30));
-    let patience = if is_waiting { Patience::Waiting } else { Patience::Background };
+    let wait = Wait::of(&headers, &app);
     let now = app.clock.now();
     let operation = OperationId::mint(now);
     let claim = key.map(|key| KeyClaim {
@@ -186,14 +182,13 @@ pub(crate) async fn create(
         operation,
         created_at: now,
     });
-    // Registered before anything is written, so that the outcome cannot fall between the two.
-    let waiter = if wait.is_zero() { None } else { app.waiters.register(operation).ok() };
-    let registration = parsed.into_registration(patience);
+    let waiter = wait.register(&app, operation);
+    let registration = parsed.into_registration(wait.patience);
     let fingerprint = claim.as_ref().map(|claim| claim.fingerprint.clone());
     let started =
         register(app.desk(), member.organization, registration, (operation, claim), &member.context()).await;
     match started {
-        Ok(_) => answer(&app, waiter, operation, (prefer, wait)).await,
+        Ok(_) => wait.answer(&app, waiter, operation).await,
         Err(RegisterError::Commit(CommitError::KeyTaken { operation, fingerprint: first })) => {
             drop(waiter);
             if fingerprint.as_deref() != Some(first.as_slice()) {
@@ -201,28 +196,9 @@ pub(crate) async fn create(
                     "This Idempotency-Key came with another body within the last 24 hours. Use a new key.";
                 return Err(Failure::new(&codes::IDEMPOTENCY_KEY_REUSED, detail));
             }
-            replay(&app, &member, operation, prefer).await
+            replay(&app, &member, operation, wait.prefer).await
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-async fn answer(
-    app: &App,
-    waiter: Option<shared::watch::Waiter>,
-    operation: OperationId,
-    (prefer, wait): (Prefer, Duration),
-) -> Result<Response, Failure> {
-    if let Some(outcome) = outcome(app, waiter, wait).await {
-        return finished(&outcome, prefer);
-    }
-    let stored = app.store.operation(operation).await?.ok_or_else(gone)?;
-    let read = shown(&stored)?;
-    // It may have ended in this moment; who did not ask for 202 gets the outcome then.
-    if read.is_finished() && !prefer.respond_async {
-        finished(&read, prefer)
-    } else {
-        Ok(accepted(&read, prefer))
     }
 }
 
@@ -237,7 +213,7 @@ async fn replay(
         app.store.operation(operation).await?.filter(|stored| stored.organization == member.organization);
     let read = shown(&stored.ok_or_else(gone)?)?;
     if read.is_finished() {
-        return finished(&read, prefer);
+        return Ok(finished(&read, prefer));
     }
     if prefer.respond_async {
         return Ok(accepted(&read, prefer));

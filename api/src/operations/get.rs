@@ -8,13 +8,14 @@ use axum::{
 };
 use shared::{ids::OperationId, problem::Problem, view::OperationRead};
 
+use super::{find, not_found};
 use crate::{
     auth::Member,
     prefer::{PREFERENCE_APPLIED, Prefer},
-    problem::{Failure, codes},
+    problem::Failure,
     request::Touched,
     state::App,
-    wait::{outcome, shown},
+    wait::outcome,
 };
 
 /// Shows an operation; `Prefer: wait=<seconds>` waits for its outcome.
@@ -65,13 +66,4 @@ pub(crate) async fn get(
     }
     response.extensions_mut().insert(Touched(id));
     Ok(response)
-}
-
-async fn find(app: &App, member: &Member, id: OperationId) -> Result<OperationRead, Failure> {
-    let stored = app.store.operation(id).await?.filter(|stored| stored.organization == member.organization);
-    shown(&stored.ok_or_else(not_found)?)
-}
-
-fn not_found() -> Failure {
-    Failure::new(&codes::NOT_FOUND, "There is no such operation in this organization.")
 }

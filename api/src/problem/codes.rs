@@ -82,6 +82,9 @@ codes! {
     OPERATION_FINISHED = "operation_finished", 409, "Operation has ended already",
         "An operation that has its outcome cannot be cancelled.",
         "Read the outcome at the operation's address.";
+    OPERATION_CANCELLED = "operation_cancelled", 409, "Operation was cancelled",
+        "Somebody cancelled the operation before it had ended.",
+        "Ask who cancelled it; POST again, or retry the registration.";
     POSITION_GONE = "position_gone", 410, "Position is no longer kept",
         "The log starts after the wanted position.",
         "Start again from the first position that is kept.";

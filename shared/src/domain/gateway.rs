@@ -13,4 +13,4 @@ pub mod version;
 pub use command::Command;
 pub use event::Event;
 pub use refusal::Refusal;
-pub use state::{Gateway, Known, Occurrence, Phase};
+pub use state::{End, Gateway, Known, Occurrence, Operation, Phase};

@@ -1,13 +1,17 @@
 //! What a batch of commits writes, decided in memory under the head lock; the same for every database.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::CommitError;
 use super::{Head, LocalWorker};
 use crate::{
-    commit::{Commit, CredentialChange, Finish, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
+    commit::{Commit, CredentialChange, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
     envelope::{Hash, Recorded, StreamId},
     ids::{JobId, LeaseToken, OrganizationId},
     job::{Job, Lease},
@@ -20,7 +24,9 @@ pub struct Again {
     /// Which.
     pub job: JobId,
     /// Not before.
-    pub at: chrono::DateTime<chrono::Utc>,
+    pub at: DateTime<Utc>,
+    /// How long after the decision that is, for a store that has a clock of its own.
+    pub delay: Duration,
     /// As this attempt.
     pub attempt: u32,
 }
@@ -48,6 +54,8 @@ pub struct Facts {
 pub struct JobInsert {
     /// The job.
     pub job: Job,
+    /// How long after the decision it is due, for a store that has a clock of its own.
+    pub delay: Duration,
     /// The lease's token, if it is handed over.
     pub leased: Option<LeaseToken>,
 }
@@ -63,8 +71,10 @@ pub struct Plan {
     pub rows: Vec<Row>,
     /// Jobs.
     pub jobs: Vec<JobInsert>,
-    /// Deliveries that end.
-    pub finishes: Vec<Finish>,
+    /// Jobs that are done.
+    pub done: Vec<JobId>,
+    /// Jobs that run again.
+    pub again: Vec<Again>,
     /// Keys.
     pub keys: Vec<KeyClaim>,
     /// Secrets, in order.
@@ -81,7 +91,7 @@ pub struct Plan {
 #[must_use]
 pub fn plan(batch: Vec<Commit>, mut facts: Facts, local: Option<&LocalWorker>) -> Plan {
     let mut plan = Plan { head: facts.head, ..Plan::default() };
-    let mut rows = HashMap::new();
+    let mut rows = Latest::default();
     for commit in batch {
         let answer = match refuse(&commit, &facts, plan.head) {
             Some(refused) => Err(refused),
@@ -89,9 +99,7 @@ pub fn plan(batch: Vec<Commit>, mut facts: Facts, local: Option<&LocalWorker>) -
         };
         plan.answers.push(answer);
     }
-    let mut rows: Vec<(usize, Row)> = rows.into_values().collect();
-    rows.sort_by_key(|(order, _)| *order);
-    plan.rows = rows.into_iter().map(|(_, row)| row).collect();
+    plan.rows = rows.in_order();
     if let Some(local) = local {
         hand_over(&mut plan, &facts, local);
     }
@@ -131,12 +139,7 @@ fn key_id(key: &KeyClaim) -> KeyId {
     (key.organization, key.route.clone(), key.key.clone())
 }
 
-fn accept(
-    commit: Commit,
-    facts: &mut Facts,
-    plan: &mut Plan,
-    rows: &mut HashMap<(u8, String), (usize, Row)>,
-) -> Receipt {
+fn accept(commit: Commit, facts: &mut Facts, plan: &mut Plan, rows: &mut Latest) -> Receipt {
     let mut version = commit.expected;
     let mut last_event = None;
     for event in commit.events {
@@ -160,28 +163,54 @@ fn accept(
         plan.events.push(recorded);
     }
     facts.versions.insert(commit.stream, version);
-    for row in commit.rows {
-        let order = rows.len();
-        rows.insert(row_id(&row), (order, row));
-    }
+    commit.rows.into_iter().for_each(|row| rows.put(row));
     if let Some(finish) = commit.finish {
         // The delivery ends here, whatever becomes of the row: a second commit for it is refused.
         facts.leases.remove(&finish.job);
-        plan.finishes.push(finish);
+        match finish.then {
+            Then::Delete => plan.done.push(finish.job),
+            Then::RunAt { at, attempt } => {
+                let delay = delay(at, commit.recorded_at);
+                plan.again.push(Again { job: finish.job, at, delay, attempt });
+            }
+        }
     }
     if let Some(key) = commit.key {
         facts.keys.insert(key_id(&key), key.clone());
         plan.keys.push(key);
     }
-    plan.jobs.extend(commit.jobs.into_iter().map(|job| JobInsert { job, leased: None }));
+    plan.jobs.extend(commit.jobs.into_iter().map(|job| {
+        let delay = delay(job.run_at, commit.recorded_at);
+        JobInsert { job, delay, leased: None }
+    }));
     plan.secrets.extend(commit.secrets);
     plan.credentials.extend(commit.credentials);
     Receipt { position: plan.head.position, version, last_event }
 }
 
+/// Of each table and id the row that was written last, in the order of the writes.
+#[derive(Debug, Default)]
+struct Latest {
+    rows: HashMap<(u8, String), (usize, Row)>,
+    writes: usize,
+}
+
+impl Latest {
+    fn put(&mut self, row: Row) {
+        self.writes += 1;
+        self.rows.insert(row_id(&row), (self.writes, row));
+    }
+
+    fn in_order(self) -> Vec<Row> {
+        let mut rows: Vec<(usize, Row)> = self.rows.into_values().collect();
+        rows.sort_by_key(|(write, _)| *write);
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
 fn row_id(row: &Row) -> (u8, String) {
     match row {
-        Row::Gateway { id, .. } => (0, id.to_string()),
+        Row::Gateway { id, .. } | Row::GatewayGone { id, .. } => (0, id.to_string()),
         Row::Operation { id, .. } => (1, id.to_string()),
         Row::Agent { id, .. } => (2, id.to_string()),
         Row::Organization { id, .. } => (3, id.to_string()),
@@ -206,18 +235,14 @@ fn hand_over(plan: &mut Plan, facts: &Facts, local: &LocalWorker) {
     }
 }
 
-impl Finish {
-    /// Splits deliveries into those whose row goes and those that run again.
+fn delay(at: DateTime<Utc>, decided_at: DateTime<Utc>) -> Duration {
+    (at - decided_at).to_std().unwrap_or_default()
+}
+
+impl Plan {
+    /// Whether there may be a job to take afterwards: one that was not handed over, or one whose gateway key is free.
     #[must_use]
-    pub fn split(finishes: &[Self]) -> (Vec<JobId>, Vec<Again>) {
-        let mut deleted = vec![];
-        let mut again = vec![];
-        for finish in finishes {
-            match finish.then {
-                Then::Delete => deleted.push(finish.job),
-                Then::RunAt { at, attempt } => again.push(Again { job: finish.job, at, attempt }),
-            }
-        }
-        (deleted, again)
+    pub fn leaves_work(&self) -> bool {
+        self.jobs.len() > self.handed_over.len() || !self.done.is_empty() || !self.again.is_empty()
     }
 }

@@ -7,12 +7,7 @@ mod queue;
 mod views;
 mod writer;
 
-use std::{
-    path::Path,
-    str::FromStr,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -20,11 +15,12 @@ use sqlx::{
     ConnectOptions, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use super::{
     Claim, CommitError, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats,
     Store, StoreError, StoredOperation,
+    writer::{Signals, Writes},
 };
 use crate::{
     commit::{Commit, KeyClaim, Receipt, Sealed},
@@ -33,35 +29,16 @@ use crate::{
     ids::{AgentId, GatewayId, JobId, LeaseToken, OperationId, OrganizationId, TokenId},
     job::Lease,
 };
-use writer::{Write, Writer};
+use writer::{File, Other};
 
 /// Connections that only read.
 const READERS: u32 = 4;
-/// Writes that may wait for the writer before the next one waits to be taken.
-const WAITING_MAX: usize = 4_096;
-
-/// What the writer and its callers share.
-#[derive(Debug)]
-struct Shared {
-    position: watch::Sender<u64>,
-    enqueued: Arc<Notify>,
-    local: Mutex<Option<LocalWorker>>,
-    transactions: AtomicU64,
-    commits: AtomicU64,
-}
-
-impl Shared {
-    fn local(&self) -> Option<LocalWorker> {
-        self.local.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 /// A SQLite file. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct SqliteStore {
     readers: SqlitePool,
-    writes: mpsc::Sender<Write>,
-    shared: Arc<Shared>,
+    writes: Writes<Other>,
+    signals: Arc<Signals>,
 }
 
 impl SqliteStore {
@@ -92,40 +69,16 @@ impl SqliteStore {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(StoreError::doing("open the database file for reading"))?;
-        let shared = Arc::new(Shared {
-            position: watch::Sender::new(head.position),
-            enqueued: Arc::new(Notify::new()),
-            local: Mutex::new(None),
-            transactions: AtomicU64::new(0),
-            commits: AtomicU64::new(0),
-        });
-        let (writes, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(Writer::new(connection, Arc::clone(&shared)).run(waiting));
-        Ok(Self { readers, writes, shared })
-    }
-
-    /// Sends a write to the writer and waits for its answer.
-    async fn ask<T>(
-        &self,
-        write: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Write,
-    ) -> Result<T, StoreError> {
-        let (answer, waiting) = oneshot::channel();
-        self.writes.send(write(answer)).await.map_err(|_| StoreError::Closed)?;
-        waiting.await.map_err(|_| StoreError::Closed)?
+        let signals = Arc::new(Signals::new(head.position));
+        let writes = Writes::start(File(connection), Arc::clone(&signals));
+        Ok(Self { readers, writes, signals })
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError> {
-        let closed =
-            CommitError::Store { stream: commit.stream.clone(), source: Arc::new(StoreError::Closed) };
-        let (answer, waiting) = oneshot::channel();
-        let write = Write::Commit { commit: Box::new(commit), answer };
-        if self.writes.send(write).await.is_err() {
-            return Err(closed);
-        }
-        waiting.await.unwrap_or(Err(closed))
+        self.writes.commit(commit).await
     }
 
     async fn load(&self, stream: &StreamId) -> Result<Vec<Recorded>, StoreError> {
@@ -152,7 +105,7 @@ impl Store for SqliteStore {
     }
 
     fn positions(&self) -> watch::Receiver<u64> {
-        self.shared.position.subscribe()
+        self.signals.positions()
     }
 
     async fn gateway(&self, owner: OrganizationId, id: GatewayId) -> Result<Option<String>, StoreError> {
@@ -161,6 +114,16 @@ impl Store for SqliteStore {
 
     async fn gateways(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError> {
         views::gateways(&self.readers, owner, limit, offset).await
+    }
+
+    async fn operations_page(
+        &self,
+        owner: OrganizationId,
+        status: Option<&str>,
+        before: Option<(DateTime<Utc>, OperationId)>,
+        limit: u32,
+    ) -> Result<Vec<StoredOperation>, StoreError> {
+        views::operations_page(&self.readers, (owner, status), before, limit).await
     }
 
     async fn operation(&self, id: OperationId) -> Result<Option<StoredOperation>, StoreError> {
@@ -216,11 +179,19 @@ impl Store for SqliteStore {
     ) -> Result<Option<String>, StoreError> {
         let name = name.to_owned();
         let or_put = or_put.map(str::to_owned);
-        self.ask(|answer| Write::InstallationValue { name, or_put, answer }).await
+        self.writes.ask(|answer| Other::InstallationValue { name, or_put, answer }).await
+    }
+
+    async fn observe(&self, gateway: GatewayId, document: String) -> Result<(), StoreError> {
+        self.writes.ask(|answer| Other::Observe { gateway, document, answer }).await
+    }
+
+    async fn observation(&self, gateway: GatewayId) -> Result<Option<String>, StoreError> {
+        views::observation(&self.readers, gateway).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease>, StoreError> {
-        self.ask(|answer| Write::Claim { claim, answer }).await
+        self.writes.ask(|answer| Other::Claim { claim, answer }).await
     }
 
     async fn renew(
@@ -230,20 +201,22 @@ impl Store for SqliteStore {
         now: DateTime<Utc>,
     ) -> Result<Vec<JobId>, StoreError> {
         let held = held.to_vec();
-        self.ask(|answer| Write::Renew { held, lease, now, answer }).await
+        self.writes.ask(|answer| Other::Renew { held, lease, now, answer }).await
     }
 
     async fn release(&self, held: &[(JobId, LeaseToken)]) -> Result<(), StoreError> {
         let held = held.to_vec();
-        self.ask(|answer| Write::Release { held, answer }).await
+        self.writes.ask(|answer| Other::Release { held, answer }).await?;
+        self.signals.wake();
+        Ok(())
     }
 
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        queue::next_due(&self.readers).await
+    async fn due_in(&self, now: DateTime<Utc>) -> Result<Option<Duration>, StoreError> {
+        queue::due_in(&self.readers, now).await
     }
 
     async fn void_leases(&self) -> Result<u64, StoreError> {
-        self.ask(|answer| Write::VoidLeases { answer }).await
+        self.writes.ask(|answer| Other::VoidLeases { answer }).await
     }
 
     async fn jobs(&self) -> Result<Vec<QueuedJob>, StoreError> {
@@ -251,11 +224,11 @@ impl Store for SqliteStore {
     }
 
     fn enqueued(&self) -> Arc<Notify> {
-        Arc::clone(&self.shared.enqueued)
+        self.signals.enqueued()
     }
 
     fn attach(&self, worker: Option<LocalWorker>) {
-        *self.shared.local.lock().unwrap_or_else(PoisonError::into_inner) = worker;
+        self.signals.attach(worker);
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -267,18 +240,11 @@ impl Store for SqliteStore {
     }
 
     fn stats(&self) -> Stats {
-        use std::sync::atomic::Ordering::Relaxed;
-        Stats {
-            transactions: self.shared.transactions.load(Relaxed),
-            commits: self.shared.commits.load(Relaxed),
-        }
+        self.signals.stats()
     }
 
     async fn close(&self) {
-        let (answer, waiting) = oneshot::channel();
-        if self.writes.send(Write::Close { answer }).await.is_ok() {
-            let _ = waiting.await;
-        }
+        self.writes.close().await;
         self.readers.close().await;
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Version;
 use super::methods::text;
 use super::refusal::Refusal;
-use super::state::{State, merge, now_ms};
+use super::state::{Session, State, merge, now_ms};
 
 /// `agents.list` with the recorded row of `main` as the shape of each.
 pub(crate) fn agents(version: Version, state: &State) -> Value {
@@ -38,6 +38,18 @@ pub(crate) fn agents(version: Version, state: &State) -> Value {
         merge(&mut answer, &json!({ "ownership": "explicit" }));
     }
     merge(&mut answer, &json!({ "agents": rows }));
+    answer
+}
+
+/// `sessions.list`: the recorded answer with the sessions that are there.
+pub(crate) fn sessions(version: Version, state: &State) -> Value {
+    let mut answer = version.recorded_read("sessions.list").unwrap_or_default();
+    let shown = |(key, session): (&String, &Session)| json!({ "key": key, "kind": "direct", "label": session.label, "sessionId": session.id, "updatedAt": session.created_at });
+    let rows: Vec<Value> = state.sessions.iter().map(shown).collect();
+    merge(&mut answer, &json!({ "count": rows.len(), "sessions": rows }));
+    if let Some(total) = answer.get_mut("totalCount") {
+        *total = json!(rows.len());
+    }
     answer
 }
 

@@ -15,7 +15,13 @@ use shared::{
 use super::World;
 
 /// Events that end an operation.
-const TERMINAL: [&str; 2] = ["GatewayCreated", "GatewayCreationFailed"];
+const TERMINAL: [&str; 5] = [
+    "GatewayCreated",
+    "GatewayCreationFailed",
+    "GatewayCreationCancelled",
+    "GatewayDeleted",
+    "GatewayDeletionFailed",
+];
 
 impl World {
     /// The whole log.
@@ -94,6 +100,12 @@ impl World {
                 }
                 Row::Agent { id, organization, document, .. } => {
                     (self.store.agent(organization, id).await.expect("an agent is read"), document)
+                }
+                Row::GatewayGone { id, .. } => {
+                    let organization = self.organization;
+                    let left = self.store.gateway(organization, id).await.expect("a gateway is read");
+                    assert_eq!(left, None, "a deleted gateway is shown");
+                    continue;
                 }
                 Row::Organization { .. } | Row::Member { .. } | Row::Token { .. } => continue,
             };

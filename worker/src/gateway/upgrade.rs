@@ -24,6 +24,8 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 pub enum NotUpgraded {
     /// Reset before a byte of an answer: it may be a TLS port.
     Reset,
+    /// Closed before a byte of an answer: real gateways do that on a TLS port.
+    Closed,
     /// Anything else.
     Failed(Failure),
 }
@@ -61,12 +63,11 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(String, Vec<
     let mut chunk = [0_u8; 2048];
     loop {
         let count = stream.read(&mut chunk).await.map_err(|error| lost(&error))?;
+        if count == 0 && bytes.is_empty() {
+            return Err(NotUpgraded::Closed);
+        }
         if count == 0 {
-            return Err(NotUpgraded::Failed(Failure::new(
-                Stage::Handshake,
-                Cause::ClosedBeforeHello,
-                "The gateway closed the connection without an answer to the upgrade. It may be starting or busy.",
-            )));
+            return Err(NotUpgraded::Failed(closed()));
         }
         bytes.extend(chunk.iter().take(count));
         if is_tls_record(&bytes) {
@@ -82,6 +83,14 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(String, Vec<
             return Err(NotUpgraded::Failed(rejected("What answers there does not speak HTTP.")));
         }
     }
+}
+
+/// The failure for a connection that ended without an answer to the upgrade.
+#[must_use]
+pub fn closed() -> Failure {
+    let detail =
+        "The gateway closed the connection without an answer to the upgrade. It may be starting or busy.";
+    Failure::new(Stage::Handshake, Cause::ClosedBeforeHello, detail)
 }
 
 fn lost(error: &io::Error) -> NotUpgraded {

@@ -1,21 +1,35 @@
 //! Erases the sealed tokens of a failed registration, a day after it failed.
 
 use shared::{
+    chain::chain,
     commit::{Commit, SecretChange, Then},
-    domain::gateway::Command,
+    domain::gateway::{Command, Gateway},
+    execute::load,
     job::Lease,
-    register::{agent_token_owner, gateway_token_owner},
+    register::secret_owners,
 };
 
-use super::outcome::{Outcome, record};
-use crate::config::Deps;
+use super::outcome::{Outcome, end, record};
+use crate::{config::Deps, retry::CLEAN_UP_LONGEST};
 
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
+    match load(deps.store.as_ref(), lease.job.gateway).await {
+        // Failed again since: the job of that failure erases it, a day after.
+        Ok(Gateway::Known(known)) if known.operation.id != lease.job.operation => {
+            return end(deps, lease, Then::Delete).await;
+        }
+        Ok(_) => {}
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the gateway's stream could not be read; trying again");
+            let at = deps.clock.now() + CLEAN_UP_LONGEST;
+            return end(deps, lease, Then::RunAt { at, attempt: lease.job.attempt }).await;
+        }
+    }
     let command = Command::RecordTokenErased { why: "the registration failed 24 hours ago".to_owned() };
     let gateway = lease.job.gateway;
     let complete = |commit: &mut Commit| {
-        for owner in [gateway_token_owner(gateway), agent_token_owner(gateway)] {
+        for owner in secret_owners(gateway) {
             commit.secrets.push(SecretChange::Erase { owner });
         }
     };

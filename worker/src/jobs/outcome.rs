@@ -26,12 +26,34 @@ pub(super) struct Outcome<F> {
     pub(super) complete: F,
 }
 
-/// Writes the outcome. Tries again while the database is away; a lost lease or a refusal ends it.
+/// What became of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It is in the log, and the delivery has ended.
+    Written,
+    /// Another worker holds the job or has ended it.
+    TooLate,
+    /// The stream has moved on, for example because somebody cancelled; the delivery is still ours.
+    Refused,
+}
+
+/// Writes the outcome, and ends the job if it is refused.
 pub(super) async fn record<F: Fn(&mut Commit) + Send + Sync>(
     deps: &Deps,
     lease: &Lease,
     outcome: Outcome<F>,
 ) {
+    if try_record(deps, lease, outcome).await == Recorded::Refused {
+        end(deps, lease, Then::Delete).await;
+    }
+}
+
+/// Writes the outcome. Tries again while the database is away.
+pub(super) async fn try_record<F: Fn(&mut Commit) + Send + Sync>(
+    deps: &Deps,
+    lease: &Lease,
+    outcome: Outcome<F>,
+) -> Recorded {
     let context = Context {
         actor: Actor::worker(&deps.settings.worker_id),
         request_id: None,
@@ -39,6 +61,7 @@ pub(super) async fn record<F: Fn(&mut Commit) + Send + Sync>(
         worker_id: Some(deps.settings.worker_id.clone()),
         attempt: Some(lease.job.attempt),
         causation_id: None,
+        only_for: Some(lease.job.operation),
     };
     let finish = Finish { job: lease.job.id, token: lease.token, then: outcome.then.clone() };
     let complete = |commit: &mut Commit| {
@@ -49,15 +72,14 @@ pub(super) async fn record<F: Fn(&mut Commit) + Send + Sync>(
     loop {
         let target = (lease.job.gateway, outcome.command.clone());
         match execute(deps.store.as_ref(), deps.clock.as_ref(), target, &context, complete).await {
-            Ok(_) => return,
+            Ok(_) => return Recorded::Written,
             Err(ExecuteError::Commit(CommitError::LeaseLost { .. })) => {
                 tracing::warn!("the outcome came too late: another worker holds the job, or has ended it");
-                return;
+                return Recorded::TooLate;
             }
             Err(ExecuteError::Refused(refusal)) => {
-                tracing::warn!(%refusal, "the outcome was refused; the job ends without it");
-                end(deps, lease, Then::Delete).await;
-                return;
+                tracing::info!(%refusal, "the outcome was refused");
+                return Recorded::Refused;
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the outcome could not be written yet; trying again");
@@ -96,7 +118,9 @@ pub(super) fn follow_up(lease: &Lease, kind: Kind, now: DateTime<Utc>, run_at: D
     let gateway_key = match kind {
         // Dials nobody, so it must not wait for those who do, nor hold them up.
         Kind::EraseToken => format!("erase:{}", lease.job.gateway),
-        Kind::ProvisionGateway | Kind::RemoveMainAgent => lease.job.gateway_key.clone(),
+        Kind::ProvisionGateway | Kind::RemoveMainAgent | Kind::RemoveGateway | Kind::ProbeGateway => {
+            lease.job.gateway_key.clone()
+        }
     };
     Job { id: JobId::mint(now), kind, gateway_key, run_at, attempt: 1, created_at: now, ..lease.job.clone() }
 }

@@ -14,24 +14,25 @@ use shared::{
     },
     execute::load,
     job::{Kind, Lease},
-    register::{agent_token_owner, gateway_token_owner},
+    register::{TOKEN_KEPT_HOURS, agent_token_owner, gateway_token_owner},
     secret::Secret,
     token,
 };
 
-use super::outcome::{Outcome, end, follow_up, record};
+use super::{
+    outcome::{Outcome, Recorded, end, follow_up, try_record},
+    remove_main_agent,
+};
 use crate::{
     config::Deps,
     gateway::provision::{self, Failed, Order, Provisioned, provision},
-    retry::{Next, next},
+    retry::{Next, next, pairing_poll},
 };
 
 /// A job that lost its worker this often ends as a failure: it may be what kills them.
 const LOST_LEASES_MAX: u32 = 5;
 /// How long a person has to approve our device.
 const PAIRING_WAIT_MINUTES: i64 = 15;
-/// How long a failed registration keeps its token for a retry.
-const TOKEN_KEPT_HOURS: i64 = 24;
 /// When a job is looked at again that could not even begin.
 const LATER: Duration = Duration::from_mins(1);
 
@@ -39,6 +40,9 @@ const LATER: Duration = Duration::from_mins(1);
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
     let known = match load(deps.store.as_ref(), lease.job.gateway).await {
         Ok(Gateway::Known(known)) if !known.is_ended() => known,
+        Ok(Gateway::Known(known)) if is_left_to_clean(&known, lease) => {
+            return remove_main_agent::run(deps, lease).await;
+        }
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {
             tracing::error!(
@@ -72,6 +76,12 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
     }
 }
 
+/// Whether the registration was cancelled after a delivery may have created the agent.
+fn is_left_to_clean(known: &Known, lease: &Lease) -> bool {
+    let was_tried = lease.lost_leases > 0 || lease.job.attempt > 1 || known.agent_may_exist;
+    was_tried && matches!(known.phase, Phase::Failed { cleaned: false })
+}
+
 async fn again_later(deps: &Deps, lease: &Lease) {
     end(deps, lease, Then::RunAt { at: deps.clock.now() + LATER, attempt: lease.job.attempt }).await;
 }
@@ -86,7 +96,7 @@ pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<O
     }
     Ok(Order {
         gateway_id: request.gateway,
-        operation: request.operation,
+        operation: known.operation.id,
         name: request.name.clone(),
         url: request.url.clone(),
         workspace_root: request.workspace_root.clone(),
@@ -98,7 +108,7 @@ pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<O
         base_url: deps.settings.base_url.clone(),
         heartbeat_every: deps.settings.heartbeat_every,
         minimum_version: deps.settings.minimum_version.clone(),
-        patience: request.patience,
+        patience: known.operation.patience,
         agent_may_exist: known.agent_may_exist || lease.lost_leases > 0 || lease.job.attempt > 1,
     })
 }
@@ -136,7 +146,29 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
     let complete = |commit: &mut Commit| {
         commit.credentials.push(CredentialChange::Put { hash: hash.clone(), subject: subject.clone() });
     };
-    record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
+    let recorded = try_record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
+    if recorded == Recorded::Refused {
+        // Somebody cancelled meanwhile: what was just provisioned goes again.
+        remove_main_agent::run(deps, lease).await;
+    }
+}
+
+/// Records what follows a failed attempt; if the registration was cancelled meanwhile, what it left is removed.
+async fn record_failed<F: Fn(&mut Commit) + Send + Sync>(
+    deps: &Deps,
+    lease: &Lease,
+    left: &provision::Leftover,
+    outcome: Outcome<F>,
+) {
+    if try_record(deps, lease, outcome).await != Recorded::Refused {
+        return;
+    }
+    match left {
+        provision::Leftover::MayRemain { .. } => remove_main_agent::run(deps, lease).await,
+        provision::Leftover::Nothing | provision::Leftover::Removed { .. } => {
+            end(deps, lease, Then::Delete).await;
+        }
+    }
 }
 
 async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed) {
@@ -144,24 +176,28 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
     let failure = failed.failure;
     tracing::info!(dials = failed.dials, stage = %failure.stage, cause = ?failure.cause, detail = failure.detail,
         "attempt failed");
-    let decision = next(failure.cause, attempt, known.request.patience, (rand::random(), failed.retry_after));
+    let decision =
+        next(failure.cause, attempt, known.operation.patience, (rand::random(), failed.retry_after));
     let now = deps.clock.now();
     match decision {
         Next::Retry(delay) => {
             let retry_at = now + delay;
             let command = Command::RecordAttemptFailed { attempt, failure, retry_at };
             let then = Then::RunAt { at: retry_at, attempt: attempt + 1 };
-            record(deps, lease, Outcome { command, then, complete: |_: &mut Commit| {} }).await;
+            record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
         }
-        Next::AwaitApproval(delay) => {
-            let until = match &known.phase {
-                Phase::AwaitingPairing { until, .. } => *until,
+        Next::AwaitApproval => {
+            let (since, until) = match &known.phase {
+                Phase::AwaitingPairing { since, until, .. } => (*since, *until),
                 Phase::Requested
                 | Phase::Verified(_)
                 | Phase::Provisioned(..)
                 | Phase::Active(..)
-                | Phase::Failed { .. } => now + TimeDelta::minutes(PAIRING_WAIT_MINUTES),
+                | Phase::Failed { .. }
+                | Phase::Deleting { .. }
+                | Phase::Deleted => (now, now + TimeDelta::minutes(PAIRING_WAIT_MINUTES)),
             };
+            let delay = pairing_poll((now - since).to_std().unwrap_or_default());
             if now + delay >= until {
                 return fail(deps, lease, known, (failure, failed.agent)).await;
             }
@@ -176,11 +212,13 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 until,
             };
             let then = Then::RunAt { at: now + delay, attempt };
-            record(deps, lease, Outcome { command, then, complete: |_: &mut Commit| {} }).await;
+            record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
         }
         Next::GiveUp => fail(deps, lease, known, (failure, failed.agent)).await,
     }
 }
+
+fn nothing(_: &mut Commit) {}
 
 fn provision_left(known: &Known) -> provision::Leftover {
     provision::Leftover::MayRemain {
@@ -193,14 +231,14 @@ async fn fail(deps: &Deps, lease: &Lease, known: &Known, (failure, left): (Failu
     let code = failure.cause.code().as_str();
     metrics::counter!("mission_control_creations_total", "outcome" => "failed", "code" => code).increment(1);
     let may_dial = failure.cause.verdict() != Verdict::NeverRepeat;
-    let leftover = match left {
+    let leftover = match left.clone() {
         provision::Leftover::Nothing => Leftover::Nothing,
         provision::Leftover::Removed { agent_id } => Leftover::Removed { agent_id },
         provision::Leftover::MayRemain { .. } if may_dial => Leftover::MayRemain,
         provision::Leftover::MayRemain { agent_id, why } => Leftover::LeftBehind { agent_id, why },
     };
     let clean_up = leftover == Leftover::MayRemain;
-    let attempts = known.attempts.max(lease.job.attempt);
+    let attempts = known.operation.attempts.max(lease.job.attempt);
     let now = deps.clock.now();
     let complete = |commit: &mut Commit| {
         if clean_up {
@@ -210,5 +248,5 @@ async fn fail(deps: &Deps, lease: &Lease, known: &Known, (failure, left): (Failu
         commit.jobs.push(follow_up(lease, Kind::EraseToken, now, erase_at));
     };
     let command = Command::RecordFailed { failure, attempts, leftover };
-    record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
+    record_failed(deps, lease, &left, Outcome { command, then: Then::Delete, complete }).await;
 }

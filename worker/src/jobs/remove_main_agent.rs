@@ -25,7 +25,7 @@ const GIVE_UP_AFTER_HOURS: i64 = 23;
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
     let known = match load(deps.store.as_ref(), lease.job.gateway).await {
-        Ok(Gateway::Known(known)) if matches!(known.phase, Phase::Failed { cleaned: false, .. }) => known,
+        Ok(Gateway::Known(known)) if matches!(known.phase, Phase::Failed { cleaned: false }) => known,
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {
             tracing::error!(error = chain(&error), "the gateway's stream could not be read; trying again");

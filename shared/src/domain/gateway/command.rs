@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use super::{
     event::{MainAgent, Requested, Verified},
     failure::Failure,
+    patience::Patience,
 };
+use crate::ids::OperationId;
 
 /// What became of the main agent when a registration failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,51 @@ pub enum Command {
         agent_id: String,
         /// Why.
         why: String,
+    },
+    /// Run a failed registration again.
+    Retry {
+        /// The operation that this starts.
+        operation: OperationId,
+        /// How long to try.
+        patience: Patience,
+        /// Who asks, by name.
+        by: String,
+    },
+    /// End an unfinished operation.
+    Cancel {
+        /// Which.
+        operation: OperationId,
+        /// Who asks, by name.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Remove a registered gateway.
+    RequestDeletion {
+        /// The operation that this starts.
+        operation: OperationId,
+        /// How long to try.
+        patience: Patience,
+        /// Remove our side even if the gateway cannot be reached.
+        force: bool,
+        /// Who asks, by name.
+        by: String,
+    },
+    /// Everything that could be removed is.
+    RecordDeleted {
+        /// Agents that were removed from the gateway.
+        removed: Vec<String>,
+        /// Agents that may still be on it.
+        left: Vec<String>,
+        /// Why they were left.
+        why: Option<String>,
+    },
+    /// The gateway could not be removed.
+    RecordDeletionFailed {
+        /// Where and why.
+        failure: Failure,
+        /// Attempts that were made.
+        attempts: u32,
     },
     /// The sealed token of a failed registration is no longer kept.
     RecordTokenErased {

@@ -3,19 +3,18 @@
 use super::{
     command::{Command, Leftover},
     event::Event,
-    failure::{Failure, Stage},
+    failure::Failure,
     refusal::Refusal,
-    state::{Gateway, Known, Phase},
+    state::{End, Gateway, Kind, Known, Phase},
 };
+use crate::ids::OperationId;
 
 impl Gateway {
     /// Decides.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotRegistered`] without a request, [`Refusal::AlreadyRegistered`] for a second one,
-    /// [`Refusal::AlreadyEnded`] if the registration ended with another outcome, [`Refusal::NotFailed`] for a
-    /// clean-up that no failure called for.
+    /// A [`Refusal`] that says why not: nothing is recorded then.
     pub fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
         match (self, command) {
             (Self::Unknown, Command::Request(request)) => Ok(vec![Event::Requested(request)]),
@@ -32,29 +31,26 @@ impl Known {
             Command::Request(_) => Err(Refusal::AlreadyRegistered(self.request.gateway)),
             Command::RecordAttemptFailed { attempt, failure, retry_at } => {
                 self.while_open()?;
-                if attempt <= self.attempts {
+                if attempt <= self.operation.attempts {
                     return Ok(vec![]);
                 }
                 Ok(vec![Event::AttemptFailed { attempt, failure, retry_at }])
             }
             Command::RecordPairingRequired { device_id, request_id, approve, until } => {
-                self.while_open()?;
+                self.while_creating()?;
                 if matches!(&self.phase, Phase::AwaitingPairing { request_id: known, .. } if *known == request_id)
                 {
                     return Ok(vec![]);
                 }
                 Ok(vec![Event::PairingRequired { device_id, request_id, approve, until }])
             }
-            Command::RecordCreated { verified, agent } => match self.phase {
-                Phase::Active(..) => Ok(vec![]),
-                Phase::Failed { .. } => Err(self.ended("failed")),
-                Phase::Requested
-                | Phase::AwaitingPairing { .. }
-                | Phase::Verified(_)
-                | Phase::Provisioned(..) => {
-                    Ok(vec![Event::Verified(verified), Event::MainAgentProvisioned(agent), Event::Created {}])
+            Command::RecordCreated { verified, agent } => {
+                if self.is_registered() {
+                    return Ok(vec![]);
                 }
-            },
+                self.while_creating()?;
+                Ok(vec![Event::Verified(verified), Event::MainAgentProvisioned(agent), Event::Created {}])
+            }
             Command::RecordFailed { failure, attempts, leftover } => self.fail(failure, attempts, leftover),
             Command::RecordAgentRemoved { agent_id, why } => {
                 self.clean_up(Event::MainAgentRemoved { agent_id, why })
@@ -62,29 +58,27 @@ impl Known {
             Command::RecordAgentLeftBehind { agent_id, why } => {
                 self.clean_up(Event::MainAgentLeftBehind { agent_id, why })
             }
-            Command::RecordTokenErased { why } => match self.phase {
-                Phase::Failed { .. } if self.token_erased => Ok(vec![]),
-                Phase::Failed { .. } => {
-                    Ok(vec![Event::SecretErased { which: "gateway token".to_owned(), why }])
-                }
-                Phase::Requested
-                | Phase::AwaitingPairing { .. }
-                | Phase::Verified(_)
-                | Phase::Provisioned(..)
-                | Phase::Active(..) => Err(Refusal::NotFailed(self.request.gateway)),
-            },
+            Command::Retry { operation, patience, by } => {
+                self.retry(operation, Event::CreationRetried { operation, patience, by })
+            }
+            Command::Cancel { operation, by, reason } => self.cancel(operation, by, reason),
+            Command::RequestDeletion { operation, patience, force, by } => {
+                self.request_deletion(operation, Event::DeletionRequested { operation, patience, force, by })
+            }
+            Command::RecordDeleted { removed, left, why } => self.deleted(removed, left, why),
+            Command::RecordDeletionFailed { failure, attempts } => {
+                let code = failure.cause.code();
+                self.deletion_failed(Event::DeletionFailed { failure, code, attempts })
+            }
+            Command::RecordTokenErased { why } => self.token_erased(why),
         }
     }
 
     fn fail(&self, failure: Failure, attempts: u32, leftover: Leftover) -> Result<Vec<Event>, Refusal> {
-        match self.phase {
-            Phase::Failed { .. } => return Ok(vec![]),
-            Phase::Active(..) => return Err(self.ended("succeeded")),
-            Phase::Requested
-            | Phase::AwaitingPairing { .. }
-            | Phase::Verified(_)
-            | Phase::Provisioned(..) => {}
+        if matches!((&self.phase, &self.operation.end), (Phase::Failed { .. }, End::Failed(..))) {
+            return Ok(vec![]);
         }
+        self.while_creating()?;
         let why = format!("the registration failed at the {} stage", failure.stage);
         let code = failure.cause.code();
         let mut events = vec![Event::CreationFailed { failure, code, attempts }];
@@ -100,37 +94,126 @@ impl Known {
 
     fn clean_up(&self, event: Event) -> Result<Vec<Event>, Refusal> {
         match self.phase {
-            Phase::Failed { cleaned: true, .. } => Ok(vec![]),
-            Phase::Failed { cleaned: false, .. } => Ok(vec![event]),
+            Phase::Failed { cleaned: true } => Ok(vec![]),
+            Phase::Failed { cleaned: false } => Ok(vec![event]),
             Phase::Requested
             | Phase::AwaitingPairing { .. }
             | Phase::Verified(_)
             | Phase::Provisioned(..)
-            | Phase::Active(..) => Err(Refusal::NotFailed(self.request.gateway)),
+            | Phase::Active(..)
+            | Phase::Deleting { .. }
+            | Phase::Deleted => Err(Refusal::NotFailed(self.request.gateway)),
+        }
+    }
+
+    fn retry(&self, operation: OperationId, event: Event) -> Result<Vec<Event>, Refusal> {
+        if self.operation.id == operation {
+            return Ok(vec![]);
+        }
+        match self.phase {
+            Phase::Failed { .. } if self.token_erased => Err(Refusal::TokenErased(self.request.gateway)),
+            Phase::Failed { .. } => Ok(vec![event]),
+            Phase::Deleted => Err(Refusal::NotRegistered),
+            Phase::Requested
+            | Phase::AwaitingPairing { .. }
+            | Phase::Verified(_)
+            | Phase::Provisioned(..)
+            | Phase::Active(..)
+            | Phase::Deleting { .. } => Err(Refusal::NotFailed(self.request.gateway)),
+        }
+    }
+
+    fn cancel(&self, operation: OperationId, by: String, reason: String) -> Result<Vec<Event>, Refusal> {
+        if self.operation.id != operation {
+            return Err(Refusal::Finished(operation));
+        }
+        match (&self.operation.end, self.operation.kind) {
+            (End::Open, Kind::Create) => Ok(vec![Event::CreationCancelled { operation, by, reason }]),
+            (End::Open, Kind::Delete) => Err(Refusal::NotCancellable(operation)),
+            (End::Cancelled { .. }, _) => Ok(vec![]),
+            (End::Succeeded | End::Failed(..), _) => Err(Refusal::Finished(operation)),
+        }
+    }
+
+    fn request_deletion(&self, operation: OperationId, event: Event) -> Result<Vec<Event>, Refusal> {
+        if self.operation.id == operation {
+            return Ok(vec![]);
+        }
+        match self.phase {
+            Phase::Active(..) if self.is_ended() => Ok(vec![event]),
+            Phase::Active(..) | Phase::Deleting { .. } => Err(Refusal::Busy(self.operation.id)),
+            Phase::Requested
+            | Phase::AwaitingPairing { .. }
+            | Phase::Verified(_)
+            | Phase::Provisioned(..)
+            | Phase::Failed { .. }
+            | Phase::Deleted => Err(Refusal::NotRegistered),
+        }
+    }
+
+    fn deleted(
+        &self,
+        removed: Vec<String>,
+        left: Vec<String>,
+        why: Option<String>,
+    ) -> Result<Vec<Event>, Refusal> {
+        let erased = Event::SecretErased {
+            which: "gateway token, agent token".to_owned(),
+            why: "the gateway was deleted".to_owned(),
+        };
+        match self.phase {
+            Phase::Deleted => Ok(vec![]),
+            Phase::Deleting { .. } => Ok(vec![erased, Event::Deleted { removed, left, why }]),
+            Phase::Requested
+            | Phase::AwaitingPairing { .. }
+            | Phase::Verified(_)
+            | Phase::Provisioned(..)
+            | Phase::Active(..)
+            | Phase::Failed { .. } => Err(self.ended()),
+        }
+    }
+
+    fn deletion_failed(&self, event: Event) -> Result<Vec<Event>, Refusal> {
+        match (&self.phase, self.operation.kind) {
+            (Phase::Deleting { .. }, _) => Ok(vec![event]),
+            (Phase::Active(..), Kind::Delete) => Ok(vec![]),
+            _ => Err(self.ended()),
+        }
+    }
+
+    fn token_erased(&self, why: String) -> Result<Vec<Event>, Refusal> {
+        match self.phase {
+            Phase::Failed { .. } if self.token_erased => Ok(vec![]),
+            Phase::Failed { .. } => {
+                Ok(vec![Event::SecretErased { which: "gateway token, agent token".to_owned(), why }])
+            }
+            Phase::Requested
+            | Phase::AwaitingPairing { .. }
+            | Phase::Verified(_)
+            | Phase::Provisioned(..)
+            | Phase::Active(..)
+            | Phase::Deleting { .. }
+            | Phase::Deleted => Err(Refusal::NotFailed(self.request.gateway)),
         }
     }
 
     fn while_open(&self) -> Result<(), Refusal> {
-        match self.phase {
-            Phase::Active(..) => Err(self.ended("succeeded")),
-            Phase::Failed { .. } => Err(self.ended("failed")),
-            Phase::Requested
-            | Phase::AwaitingPairing { .. }
-            | Phase::Verified(_)
-            | Phase::Provisioned(..) => Ok(()),
-        }
+        if self.is_ended() { Err(self.ended()) } else { Ok(()) }
     }
 
-    fn ended(&self, outcome: &'static str) -> Refusal {
+    fn while_creating(&self) -> Result<(), Refusal> {
+        self.while_open()?;
+        if self.operation.kind == Kind::Create { Ok(()) } else { Err(self.ended()) }
+    }
+
+    fn ended(&self) -> Refusal {
+        let outcome = match (&self.operation.end, self.operation.kind) {
+            (End::Open, _) => "was followed by another operation",
+            (End::Succeeded, _) => "succeeded",
+            (End::Failed(..), _) => "failed",
+            (End::Cancelled { .. }, _) => "was cancelled",
+        };
         Refusal::AlreadyEnded { gateway: self.request.gateway, outcome }
-    }
-}
-
-impl Failure {
-    /// Whether the agent may exist on the gateway after this failure.
-    #[must_use]
-    pub fn reached_agent(&self) -> bool {
-        self.stage >= Stage::Agent
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     domain::gateway::{
         event::{MainAgent, Requested, Verified},
-        failure::Cause,
+        failure::{Cause, Stage},
         patience::Patience,
         state::Occurrence,
     },
@@ -88,6 +88,19 @@ fn histories() -> Vec<(&'static str, Vec<Event>)> {
     let attempt = Event::AttemptFailed { attempt: 1, failure: failure(), retry_at: at() };
     let created =
         [start.clone(), Event::Verified(verified()), Event::MainAgentProvisioned(agent()), Event::Created {}];
+    let operation = OperationId::from(uuid::Uuid::from_u128(8));
+    let by = || "ada".to_owned();
+    let cancelled = Event::CreationCancelled {
+        operation: OperationId::from(uuid::Uuid::from_u128(7)),
+        by: by(),
+        reason: "r".to_owned(),
+    };
+    let retried = Event::CreationRetried { operation, patience: Patience::Background, by: by() };
+    let deleting =
+        Event::DeletionRequested { operation, patience: Patience::Background, force: false, by: by() };
+    let deleted = Event::Deleted { removed: vec![], left: vec![], why: None };
+    let not_deleted = Event::DeletionFailed { failure: failure(), code: failure().cause.code(), attempts: 1 };
+    let then = |events: &[Event]| created.iter().chain(events).cloned().collect::<Vec<_>>();
     let erased = Event::SecretErased { which: "gateway token".to_owned(), why: "w".to_owned() };
     vec![
         ("unknown", vec![]),
@@ -99,13 +112,20 @@ fn histories() -> Vec<(&'static str, Vec<Event>)> {
         ("active", created.to_vec()),
         ("failed", vec![start.clone(), failed()]),
         ("failed, cleaned", vec![start.clone(), failed(), removed()]),
-        ("failed, erased", vec![start, failed(), erased]),
+        ("failed, erased", vec![start.clone(), failed(), erased]),
+        ("cancelled", vec![start.clone(), cancelled]),
+        ("retried", vec![start, failed(), retried]),
+        ("deleting", then(std::slice::from_ref(&deleting))),
+        ("deleted", then(&[deleting.clone(), deleted])),
+        ("not deleted", then(&[deleting, not_deleted])),
     ]
 }
 
 fn commands() -> Vec<(&'static str, Command)> {
     let failed = |leftover| Command::RecordFailed { failure: failure(), attempts: 2, leftover };
     let (agent_id, why) = ("agent-x".to_owned(), "w".to_owned());
+    let [first, second, operation] = [7, 8, 9].map(|number| OperationId::from(uuid::Uuid::from_u128(number)));
+    let by = || "ada".to_owned();
     vec![
         ("request", Command::Request(requested("a"))),
         ("request another", Command::Request(requested("b"))),
@@ -130,6 +150,15 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("agent removed", Command::RecordAgentRemoved { agent_id: agent_id.clone(), why: why.clone() }),
         ("agent left behind", Command::RecordAgentLeftBehind { agent_id, why: why.clone() }),
         ("token erased", Command::RecordTokenErased { why }),
+        ("retry", Command::Retry { operation, patience: Patience::Waiting, by: by() }),
+        ("cancel", Command::Cancel { operation: first, by: by(), reason: "r".to_owned() }),
+        ("cancel the second", Command::Cancel { operation: second, by: by(), reason: "r".to_owned() }),
+        (
+            "delete",
+            Command::RequestDeletion { operation, patience: Patience::Waiting, force: false, by: by() },
+        ),
+        ("deleted", Command::RecordDeleted { removed: vec![], left: vec![], why: None }),
+        ("not deleted", Command::RecordDeletionFailed { failure: failure(), attempts: 1 }),
     ]
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    failure::{Code, Failure, Stage},
+    failure::{Code, Failure},
     patience::Patience,
     url::GatewayUrl,
 };
@@ -133,6 +133,59 @@ pub enum Event {
         /// Why it could not be removed.
         why: String,
     },
+    /// A failed registration is run again with the stored request.
+    #[serde(rename = "GatewayCreationRetried")]
+    CreationRetried {
+        /// The operation that this starts.
+        operation: OperationId,
+        /// How long to try.
+        patience: Patience,
+        /// Who asked, by name.
+        by: String,
+    },
+    /// Somebody ended a registration; terminal for its operation.
+    #[serde(rename = "GatewayCreationCancelled")]
+    CreationCancelled {
+        /// The operation that this ends.
+        operation: OperationId,
+        /// Who, by name.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody asked for the gateway's removal.
+    #[serde(rename = "GatewayDeletionRequested")]
+    DeletionRequested {
+        /// The operation that this starts.
+        operation: OperationId,
+        /// How long to try.
+        patience: Patience,
+        /// Our side is removed even if the gateway cannot be reached.
+        force: bool,
+        /// Who asked, by name.
+        by: String,
+    },
+    /// The gateway is no longer registered; terminal for its operation.
+    #[serde(rename = "GatewayDeleted")]
+    Deleted {
+        /// Agents that were removed from the gateway.
+        removed: Vec<String>,
+        /// Agents that may still be on it.
+        left: Vec<String>,
+        /// Why they were left.
+        why: Option<String>,
+    },
+    /// The gateway could not be removed and stays registered; terminal for its operation.
+    #[serde(rename = "GatewayDeletionFailed")]
+    DeletionFailed {
+        /// Where and why.
+        #[serde(flatten)]
+        failure: Failure,
+        /// The problem code that the caller is told.
+        code: Code,
+        /// Attempts that were made.
+        attempts: u32,
+    },
     /// A sealed secret was erased.
     SecretErased {
         /// Which, for example `gateway token`.
@@ -144,7 +197,7 @@ pub enum Event {
 
 impl Event {
     /// Every stored name, in the order of the variants.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 15] = [
         "GatewayRequested",
         "ProvisioningAttemptFailed",
         "PairingRequired",
@@ -154,22 +207,11 @@ impl Event {
         "GatewayCreationFailed",
         "MainAgentRemoved",
         "MainAgentLeftBehind",
+        "GatewayCreationRetried",
+        "GatewayCreationCancelled",
+        "GatewayDeletionRequested",
+        "GatewayDeleted",
+        "GatewayDeletionFailed",
         "SecretErased",
     ];
-
-    /// The stage a failure event names, for logs.
-    #[must_use]
-    pub fn stage(&self) -> Option<Stage> {
-        match self {
-            Self::AttemptFailed { failure, .. } | Self::CreationFailed { failure, .. } => Some(failure.stage),
-            Self::Requested(_)
-            | Self::PairingRequired { .. }
-            | Self::Verified(_)
-            | Self::MainAgentProvisioned(_)
-            | Self::Created {}
-            | Self::MainAgentRemoved { .. }
-            | Self::MainAgentLeftBehind { .. }
-            | Self::SecretErased { .. } => None,
-        }
-    }
 }

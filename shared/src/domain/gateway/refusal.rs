@@ -1,6 +1,6 @@
 //! Why a command was refused.
 
-use crate::ids::GatewayId;
+use crate::ids::{GatewayId, OperationId};
 
 /// The domain said no; nothing was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,4 +22,16 @@ pub enum Refusal {
     /// The registration has not failed, so there is nothing to clean up after it.
     #[error("the registration of gateway {0} has not failed")]
     NotFailed(GatewayId),
+    /// Another change of the gateway is running.
+    #[error("operation {0} of this gateway is still running")]
+    Busy(OperationId),
+    /// The operation has its outcome.
+    #[error("operation {0} has ended already")]
+    Finished(OperationId),
+    /// The sealed token of the failed registration is gone.
+    #[error("the token of gateway {0} is no longer kept")]
+    TokenErased(GatewayId),
+    /// A deletion cannot be taken back: part of it may be done.
+    #[error("operation {0} removes the gateway and cannot be cancelled")]
+    NotCancellable(OperationId),
 }

@@ -4,8 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::{
     event::{Event, MainAgent, Requested, Verified},
-    failure::{Code, Failure},
+    failure::{Code, Failure, Stage},
+    patience::Patience,
 };
+use crate::ids::OperationId;
 
 /// When and under which request an event was recorded: what a fold needs beside the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,31 +35,90 @@ pub enum Gateway {
 pub struct Known {
     /// What was asked for.
     pub request: Requested,
-    /// The HTTP request that asked.
-    pub request_id: Option<String>,
     /// When.
     pub requested_at: DateTime<Utc>,
-    /// When the last event of its operation was recorded.
-    pub progressed_at: DateTime<Utc>,
+    /// When its main agent was provisioned.
+    pub provisioned_at: Option<DateTime<Utc>>,
     /// The stream's version.
     pub revision: u64,
-    /// Attempts that ended.
-    pub attempts: u32,
     /// An attempt failed at or after the agent stage, so the agent may exist on the gateway.
     pub agent_may_exist: bool,
     /// The sealed token was erased.
     pub token_erased: bool,
+    /// The last thing that was asked for.
+    pub operation: Operation,
     /// How far it is.
     pub phase: Phase,
 }
 
-/// How far a registration is.
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Registers a gateway, the first time or again.
+    Create,
+    /// Removes it.
+    Delete,
+}
+
+impl Kind {
+    /// The name that is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create_gateway",
+            Self::Delete => "delete_gateway",
+        }
+    }
+}
+
+/// Something that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// What it does.
+    pub kind: Kind,
+    /// How long to try.
+    pub patience: Patience,
+    /// The HTTP request that asked.
+    pub request_id: Option<String>,
+    /// When.
+    pub requested_at: DateTime<Utc>,
+    /// When its last event was recorded.
+    pub progressed_at: DateTime<Utc>,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// Its outcome.
+    pub end: End,
+}
+
+/// The outcome of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Not known yet.
+    Open,
+    /// Done.
+    Succeeded,
+    /// Not done.
+    Failed(Failure, Code),
+    /// Ended by somebody.
+    Cancelled {
+        /// By whom.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How far a gateway is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     /// Waiting for a worker, or for the next attempt.
     Requested,
     /// Waiting for a person's approval.
     AwaitingPairing {
+        /// Since when.
+        since: DateTime<Utc>,
         /// When waiting ends.
         until: DateTime<Utc>,
         /// The gateway's request.
@@ -69,15 +130,22 @@ pub enum Phase {
     Provisioned(Verified, MainAgent),
     /// Registered.
     Active(Verified, MainAgent),
-    /// Failed.
+    /// The registration failed or was cancelled.
     Failed {
-        /// Where and why.
-        failure: Failure,
-        /// The problem code.
-        code: Code,
         /// Whether what may be left on the gateway was told: removed, or left behind.
         cleaned: bool,
     },
+    /// Registered, and to be removed.
+    Deleting {
+        /// As registered.
+        verified: Verified,
+        /// As registered.
+        agent: MainAgent,
+        /// Our side goes even if the gateway cannot be reached.
+        force: bool,
+    },
+    /// No longer registered.
+    Deleted,
 }
 
 impl Gateway {
@@ -105,62 +173,131 @@ impl Known {
     fn new(request: &Requested, occurrence: &Occurrence) -> Self {
         Self {
             request: request.clone(),
-            request_id: occurrence.request_id.clone(),
             requested_at: occurrence.at,
-            progressed_at: occurrence.at,
+            provisioned_at: None,
             revision: occurrence.version,
-            attempts: 0,
             agent_may_exist: false,
             token_erased: false,
+            operation: Operation::new((request.operation, Kind::Create), request.patience, occurrence),
             phase: Phase::Requested,
         }
     }
 
-    /// Whether the registration has its terminal event.
+    /// Whether its last operation has its outcome.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Active(..) | Phase::Failed { .. })
+        self.operation.end != End::Open
+    }
+
+    /// Whether it is registered.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        matches!(self.phase, Phase::Active(..) | Phase::Deleting { .. })
     }
 
     fn evolve(mut self, event: &Event, occurrence: &Occurrence) -> Self {
         self.revision = occurrence.version;
         if !self.is_ended() {
-            self.progressed_at = occurrence.at;
+            self.operation.progressed_at = occurrence.at;
         }
         match event {
             Event::Requested(_) => {}
             Event::AttemptFailed { attempt, failure, .. } => {
-                self.attempts = *attempt;
-                self.agent_may_exist |= failure.stage >= super::failure::Stage::Agent;
-                self.phase = Phase::Requested;
+                self.operation.attempts = *attempt;
+                if self.operation.kind == Kind::Create {
+                    self.agent_may_exist |= failure.stage >= Stage::Agent;
+                    self.phase = Phase::Requested;
+                }
             }
             Event::PairingRequired { until, request_id, .. } => {
-                self.phase = Phase::AwaitingPairing { until: *until, request_id: request_id.clone() };
+                let since = match self.phase {
+                    Phase::AwaitingPairing { since, .. } => since,
+                    Phase::Requested
+                    | Phase::Verified(_)
+                    | Phase::Provisioned(..)
+                    | Phase::Active(..)
+                    | Phase::Failed { .. }
+                    | Phase::Deleting { .. }
+                    | Phase::Deleted => occurrence.at,
+                };
+                self.phase = Phase::AwaitingPairing { since, until: *until, request_id: request_id.clone() };
             }
             Event::Verified(verified) => self.phase = Phase::Verified(verified.clone()),
             Event::MainAgentProvisioned(agent) => {
                 self.agent_may_exist = true;
+                self.provisioned_at = Some(occurrence.at);
                 if let Phase::Verified(verified) = &self.phase {
                     self.phase = Phase::Provisioned(verified.clone(), agent.clone());
                 }
             }
             Event::Created {} => {
-                self.attempts += 1;
+                self.operation.attempts += 1;
+                self.operation.end = End::Succeeded;
                 if let Phase::Provisioned(verified, agent) = &self.phase {
                     self.phase = Phase::Active(verified.clone(), agent.clone());
                 }
             }
             Event::CreationFailed { failure, code, attempts } => {
-                self.attempts = *attempts;
-                self.phase = Phase::Failed { failure: failure.clone(), code: *code, cleaned: false };
+                self.operation.attempts = *attempts;
+                self.operation.end = End::Failed(failure.clone(), *code);
+                self.agent_may_exist |= failure.stage >= Stage::Agent;
+                self.phase = Phase::Failed { cleaned: false };
+            }
+            Event::CreationCancelled { by, reason, .. } => {
+                self.operation.end = End::Cancelled { by: by.clone(), reason: reason.clone() };
+                self.phase = Phase::Failed { cleaned: false };
+            }
+            Event::CreationRetried { operation, patience, .. } => {
+                self.operation = Operation::new((*operation, Kind::Create), *patience, occurrence);
+                self.phase = Phase::Requested;
             }
             Event::MainAgentRemoved { .. } | Event::MainAgentLeftBehind { .. } => {
                 if let Phase::Failed { cleaned, .. } = &mut self.phase {
                     *cleaned = true;
                 }
             }
+            Event::DeletionRequested { .. } | Event::Deleted { .. } | Event::DeletionFailed { .. } => {
+                self.evolve_deletion(event, occurrence);
+            }
             Event::SecretErased { .. } => self.token_erased = true,
         }
         self
+    }
+
+    fn evolve_deletion(&mut self, event: &Event, occurrence: &Occurrence) {
+        if let Event::DeletionRequested { operation, patience, force, .. } = event {
+            self.operation = Operation::new((*operation, Kind::Delete), *patience, occurrence);
+            if let Phase::Active(verified, agent) = &self.phase {
+                let (verified, agent) = (verified.clone(), agent.clone());
+                self.phase = Phase::Deleting { verified, agent, force: *force };
+            }
+        }
+        if let Event::Deleted { .. } = event {
+            self.operation.attempts += 1;
+            self.operation.end = End::Succeeded;
+            self.phase = Phase::Deleted;
+        }
+        if let Event::DeletionFailed { failure, code, attempts } = event {
+            self.operation.attempts = *attempts;
+            self.operation.end = End::Failed(failure.clone(), *code);
+            if let Phase::Deleting { verified, agent, .. } = &self.phase {
+                self.phase = Phase::Active(verified.clone(), agent.clone());
+            }
+        }
+    }
+}
+
+impl Operation {
+    fn new((id, kind): (OperationId, Kind), patience: Patience, occurrence: &Occurrence) -> Self {
+        Self {
+            id,
+            kind,
+            patience,
+            request_id: occurrence.request_id.clone(),
+            requested_at: occurrence.at,
+            progressed_at: occurrence.at,
+            attempts: 0,
+            end: End::Open,
+        }
     }
 }

@@ -7,11 +7,12 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use super::views;
 use crate::{
     clock::micros,
-    commit::{Commit, CredentialChange, Finish, KeyClaim, SecretChange},
-    envelope::{Hash, Recorded, StreamId},
+    commit::{Commit, CredentialChange, KeyClaim, SecretChange},
+    envelope::{Recorded, StreamId},
     store::{
         Head, LocalWorker, StoreError,
         plan::{Again, Facts, JobInsert, Plan, plan},
+        stored::{parse, parse_hash, signed, unsigned},
     },
 };
 
@@ -21,7 +22,7 @@ const ROWS_MAX: usize = 500;
 /// Writes a batch. On an error nothing is written.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
-    batch: Vec<Commit>,
+    batch: &[Commit],
     local: Option<&LocalWorker>,
 ) -> Result<Plan, StoreError> {
     // IMMEDIATE takes the write lock before anything is read: the head cannot move under the plan.
@@ -40,16 +41,16 @@ pub(super) async fn write(
 
 async fn write_locked(
     connection: &mut SqliteConnection,
-    batch: Vec<Commit>,
+    batch: &[Commit],
     local: Option<&LocalWorker>,
 ) -> Result<Plan, StoreError> {
-    let facts = read_facts(connection, &batch).await?;
+    let facts = read_facts(connection, batch).await?;
     let head = facts.head;
-    let plan = plan(batch, facts, local);
+    let plan = plan(batch.to_vec(), facts, local);
     insert_events(connection, &plan.events).await?;
     views::upsert(connection, &plan.rows).await?;
     insert_jobs(connection, &plan.jobs, local).await?;
-    end_deliveries(connection, &plan.finishes).await?;
+    end_deliveries(connection, &plan).await?;
     insert_keys(connection, &plan.keys).await?;
     change_secrets(connection, &plan.secrets).await?;
     change_credentials(connection, &plan.credentials).await?;
@@ -64,16 +65,6 @@ async fn write_locked(
     Ok(plan)
 }
 
-/// A position or version as SQLite stores it.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A position or version as it was stored.
-pub(super) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
 /// Reads the end of the log.
 pub(super) async fn read_head(connection: &mut SqliteConnection) -> Result<Head, StoreError> {
     let row = sqlx::query("select position, hash from log_head where id = 1")
@@ -82,12 +73,6 @@ pub(super) async fn read_head(connection: &mut SqliteConnection) -> Result<Head,
         .map_err(StoreError::doing("read the head of the log"))?;
     let hash: Vec<u8> = row.get(1);
     Ok(Head { position: unsigned(row.get(0)), hash: parse_hash(&hash)? })
-}
-
-/// A stored hash.
-pub(super) fn parse_hash(bytes: &[u8]) -> Result<Hash, StoreError> {
-    let hash = bytes.try_into().map(Hash);
-    hash.map_err(|_| StoreError::Unreadable { what: "hash", value: hex::encode(bytes) })
 }
 
 fn json(list: &[String]) -> String {
@@ -131,7 +116,7 @@ async fn read_facts(connection: &mut SqliteConnection, batch: &[Commit]) -> Resu
         .map_err(failed())?;
         facts.leases = rows
             .into_iter()
-            .map(|row| Ok((views::parse("job id", row.get(0))?, views::parse("lease token", row.get(1))?)))
+            .map(|row| Ok((parse("job id", row.get(0))?, parse("lease token", row.get(1))?)))
             .collect::<Result<HashMap<_, _>, StoreError>>()?;
     }
     let keys: Vec<String> =
@@ -182,7 +167,7 @@ async fn insert_jobs(
             "insert into jobs (id, kind, gateway_id, operation_id, gateway_key, run_at, attempt, created_at, \
              traceparent, lease_token, lease_until, worker_id) ",
         );
-        query.push_values(chunk, |mut row, JobInsert { job, leased }| {
+        query.push_values(chunk, |mut row, JobInsert { job, leased, .. }| {
             let local = local.filter(|_| leased.is_some());
             row.push_bind(job.id.to_string())
                 .push_bind(job.kind.as_str())
@@ -202,23 +187,22 @@ async fn insert_jobs(
     Ok(())
 }
 
-async fn end_deliveries(connection: &mut SqliteConnection, finishes: &[Finish]) -> Result<(), StoreError> {
-    let (deleted, again) = Finish::split(finishes);
-    if !deleted.is_empty() {
-        let ids: Vec<String> = deleted.iter().map(ToString::to_string).collect();
+async fn end_deliveries(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), StoreError> {
+    if !plan.done.is_empty() {
+        let ids: Vec<String> = plan.done.iter().map(ToString::to_string).collect();
         sqlx::query("delete from jobs where id in (select value from json_each(?))")
             .bind(json(&ids))
             .execute(&mut *connection)
             .await
             .map_err(StoreError::doing("end jobs"))?;
     }
-    for Again { job, at, attempt } in again {
+    for Again { job, at, attempt, .. } in &plan.again {
         sqlx::query(
             "update jobs set run_at = ?, attempt = ?, lease_token = null, lease_until = null, worker_id = null \
              where id = ?",
         )
-        .bind(micros(at))
-        .bind(i64::from(attempt))
+        .bind(micros(*at))
+        .bind(i64::from(*attempt))
         .bind(job.to_string())
         .execute(&mut *connection)
         .await

@@ -2,14 +2,13 @@
 
 use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
 
-use super::{
-    commit::{parse_hash, signed, unsigned},
-    views::parse,
-};
 use crate::{
     clock::from_micros,
     envelope::{Recorded, StreamId},
-    store::StoreError,
+    store::{
+        StoreError,
+        stored::{parse, parse_hash, signed, small, unsigned},
+    },
 };
 
 const COLUMNS: &str = "position, event_id, stream_id, stream_version, event_type, schema_version, organization_id, \
@@ -55,7 +54,7 @@ fn recorded(row: &SqliteRow) -> Result<Recorded, StoreError> {
         stream: StreamId::stored(row.get(2)),
         version: unsigned(row.get(3)),
         event_type: row.get(4),
-        schema_version: u32::try_from(row.get::<i64, _>(5)).unwrap_or(0),
+        schema_version: small(row.get(5)),
         organization: organization.map(|id| parse("organization id", id)).transpose()?,
         data: row.get(7),
         metadata: row.get(8),

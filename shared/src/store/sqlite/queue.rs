@@ -5,15 +5,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::views::parse;
 use crate::{
     clock::{from_micros, micros},
     ids::{JobId, LeaseToken},
     job::{Job, Lease},
-    store::{Claim, QueuedJob, StoreError},
+    store::{
+        Claim, QueuedJob, StoreError,
+        stored::{parse, small},
+    },
 };
 
-/// Leases due jobs in one statement: the earliest of each gateway key, and none whose key is leased.
+/// Leases due jobs in one statement: one of each gateway key, and none whose key is leased. A job that lost its worker
+/// goes before its gateway's other jobs, then the earliest.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
     claim: &Claim,
@@ -25,7 +28,8 @@ pub(super) async fn claim(
          where id in ( \
              select id from ( \
                  select id, coalesce(lease_until, run_at) as due, \
-                        row_number() over (partition by gateway_key order by coalesce(lease_until, run_at), id) as n \
+                        row_number() over (partition by gateway_key \
+                            order by lease_token is null, coalesce(lease_until, run_at), id) as n \
                  from jobs j where coalesce(lease_until, run_at) <= ?4 and not exists ( \
                      select 1 from jobs l where l.gateway_key = j.gateway_key and l.id <> j.id and l.lease_until > ?4) \
              ) where n = 1 order by due limit ?5) \
@@ -40,12 +44,7 @@ pub(super) async fn claim(
     .fetch_all(connection)
     .await
     .map_err(StoreError::doing("claim jobs"))?;
-    rows.iter()
-        .map(|row| {
-            let lost_leases = u32::try_from(row.get::<i64, _>(9)).unwrap_or(u32::MAX);
-            Ok(Lease { job: job(row)?, token, lost_leases })
-        })
-        .collect()
+    rows.iter().map(|row| Ok(Lease { job: job(row)?, token, lost_leases: small(row.get(9)) })).collect()
 }
 
 fn job(row: &SqliteRow) -> Result<Job, StoreError> {
@@ -56,7 +55,7 @@ fn job(row: &SqliteRow) -> Result<Job, StoreError> {
         operation: parse("operation id", row.get(3))?,
         gateway_key: row.get(4),
         run_at: from_micros(row.get(5)),
-        attempt: u32::try_from(row.get::<i64, _>(6)).unwrap_or(u32::MAX),
+        attempt: small(row.get(6)),
         created_at: from_micros(row.get(7)),
         traceparent: row.get(8),
     })
@@ -111,13 +110,13 @@ pub(super) async fn void_leases(connection: &mut SqliteConnection) -> Result<u64
         .map_err(StoreError::doing("void leases"))
 }
 
-/// When the next job is due.
-pub(super) async fn next_due(pool: &SqlitePool) -> Result<Option<DateTime<Utc>>, StoreError> {
+/// How long it is until the next job is due.
+pub(super) async fn due_in(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Option<Duration>, StoreError> {
     let due: Option<i64> = sqlx::query_scalar("select min(coalesce(lease_until, run_at)) from jobs")
         .fetch_one(pool)
         .await
         .map_err(StoreError::doing("look for the next job"))?;
-    Ok(due.map(from_micros))
+    Ok(due.map(|due| (from_micros(due) - now).to_std().unwrap_or_default()))
 }
 
 /// The whole queue, the earliest first.

@@ -1,32 +1,19 @@
 //! Read models, keys, secrets and credentials.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor, SqlitePool};
+use sqlx::{Row as _, SqliteConnection, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
 
-use super::commit::{signed, unsigned};
 use crate::{
     clock::{from_micros, micros},
     commit::{KEY_KEPT_HOURS, KeyClaim, Sealed},
-    domain::organization::{Role, Token},
+    domain::organization::Token,
     ids::{AgentId, GatewayId, OperationId, OrganizationId, TokenId},
-    store::{Credential, MemberRow, OrganizationRow, Page, StoreError, StoredOperation},
+    store::{
+        Credential, MemberRow, OrganizationRow, Page, StoreError, StoredOperation,
+        stored::{parse, parse_json, parse_role, signed, unsigned},
+    },
     view::Row,
 };
-
-/// Parses a stored value.
-pub(super) fn parse<T: FromStr>(what: &'static str, value: String) -> Result<T, StoreError> {
-    value.parse().map_err(|_| StoreError::Unreadable { what, value })
-}
-
-fn parse_json<T: serde::de::DeserializeOwned>(what: &'static str, value: String) -> Result<T, StoreError> {
-    serde_json::from_str(&value).map_err(|_| StoreError::Unreadable { what, value })
-}
-
-fn parse_role(value: &str) -> Result<Role, StoreError> {
-    parse_json("role", format!("\"{value}\""))
-}
 
 /// Writes rows; the last one of an id wins, which the plan has seen to.
 pub(super) async fn upsert(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), StoreError> {
@@ -38,6 +25,11 @@ pub(super) async fn upsert(connection: &mut SqliteConnection, rows: &[Row]) -> R
 
 async fn upsert_one(connection: &mut SqliteConnection, row: &Row) -> Result<(), sqlx::Error> {
     let query = match row {
+        Row::GatewayGone { id, agent } => {
+            let gone = sqlx::query("delete from agents where id = ?").bind(agent.to_string());
+            gone.execute(&mut *connection).await?;
+            sqlx::query("delete from gateways where id = ?").bind(id.to_string())
+        }
         Row::Gateway { id, organization, created_at, document } => sqlx::query(
             "insert into gateways (id, organization_id, created_at, document) values (?, ?, ?, ?) \
              on conflict (id) do update set document = excluded.document",
@@ -142,24 +134,76 @@ pub(super) async fn operations(
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query(
         "select o.id, o.organization_id, o.status, o.document, \
-         exists (select 1 from jobs j where j.operation_id = o.id and j.lease_token is not null) \
+         exists (select 1 from jobs j where j.operation_id = o.id and j.lease_token is not null), o.created_at \
          from operations o where o.id in (select value from json_each(?))",
     )
     .bind(serde_json::Value::from(ids).to_string())
     .fetch_all(pool)
     .await
     .map_err(StoreError::doing("read operations"))?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(StoredOperation {
-                id: parse("operation id", row.get(0))?,
-                organization: parse("organization id", row.get(1))?,
-                status: row.get(2),
-                document: row.get(3),
-                running: row.get::<i64, _>(4) != 0,
-            })
-        })
-        .collect()
+    rows.iter().map(operation).collect()
+}
+
+fn operation(row: &SqliteRow) -> Result<StoredOperation, StoreError> {
+    Ok(StoredOperation {
+        id: parse("operation id", row.get(0))?,
+        organization: parse("organization id", row.get(1))?,
+        status: row.get(2),
+        document: row.get(3),
+        running: row.get::<i64, _>(4) != 0,
+        created_at: from_micros(row.get(5)),
+    })
+}
+
+pub(super) async fn operations_page(
+    pool: &SqlitePool,
+    (owner, status): (OrganizationId, Option<&str>),
+    before: Option<(DateTime<Utc>, OperationId)>,
+    limit: u32,
+) -> Result<Vec<StoredOperation>, StoreError> {
+    let (at, id) = before.unzip();
+    let rows = sqlx::query(
+        "select id, organization_id, status, document, running, created_at from ( \
+             select o.*, exists (select 1 from jobs j where j.operation_id = o.id and j.lease_token is not null) \
+                    as running from operations o) \
+         where organization_id = ?1 and (?2 is null or ?2 = case \
+             when running and status in ('pending', 'awaiting_pairing') then 'running' else status end) \
+         and (?3 is null or (created_at, id) < (?3, ?4)) order by created_at desc, id desc limit ?5",
+    )
+    .bind(owner.to_string())
+    .bind(status)
+    .bind(at.map(micros))
+    .bind(id.map(|id| id.to_string()))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await
+    .map_err(StoreError::doing("list operations"))?;
+    rows.iter().map(operation).collect()
+}
+
+pub(super) async fn observe(
+    connection: &mut SqliteConnection,
+    gateway: GatewayId,
+    document: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into observations (gateway_id, document) values (?, ?) \
+         on conflict (gateway_id) do update set document = excluded.document",
+    )
+    .bind(gateway.to_string())
+    .bind(document)
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(StoreError::doing("keep an observation"))
+}
+
+pub(super) async fn observation(pool: &SqlitePool, gateway: GatewayId) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar("select document from observations where gateway_id = ?")
+        .bind(gateway.to_string())
+        .fetch_optional(pool)
+        .await
+        .map_err(StoreError::doing("read an observation"))
 }
 
 pub(super) async fn agent(

@@ -1,0 +1,5 @@
+-- What was last seen of a gateway: no projection, written by workers that look, replaced by the next look.
+create table observations (
+    gateway_id text collate "C" primary key,
+    document text not null
+);

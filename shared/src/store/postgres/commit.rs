@@ -1,0 +1,195 @@
+//! One transaction for a batch: lock the head, read what the batch touches, plan in memory, insert.
+//!
+//! The order of locks is the same everywhere, so that nobody waits in a circle: first the head, then rows of `jobs` in the
+//! order of their ids. A claim waits for no row.
+
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, Row as _};
+
+use super::{
+    insert,
+    listen::{CHANNEL, News},
+    rows,
+};
+use crate::{
+    clock::{from_micros, micros},
+    commit::{Commit, KEY_KEPT_HOURS, KeyClaim},
+    envelope::StreamId,
+    store::{
+        Head, LocalWorker, StoreError,
+        plan::{Facts, plan},
+        stored::{parse, parse_hash, signed, unsigned},
+        writer::Written,
+    },
+};
+
+/// Why a batch was not written.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The end of the transaction was never sent: nothing of it is stored.
+    NotWritten(StoreError),
+    /// The answer to its end did not come: it is stored, or not.
+    Unknown(StoreError),
+}
+
+/// Writes a batch. After a failure the connection is in an unknown state.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    batch: &[Commit],
+    local: Option<&LocalWorker>,
+    origin: &str,
+) -> Result<Written, Failure> {
+    let written = write_locked(connection, batch, local, origin).await.map_err(Failure::NotWritten)?;
+    sqlx::raw_sql("commit")
+        .execute(connection)
+        .await
+        .map_err(StoreError::doing("make a batch of commits durable"))
+        .map_err(Failure::Unknown)?;
+    Ok(written)
+}
+
+async fn write_locked(
+    connection: &mut PgConnection,
+    batch: &[Commit],
+    local: Option<&LocalWorker>,
+    origin: &str,
+) -> Result<Written, StoreError> {
+    let head = lock_head(connection).await?;
+    let facts = read_facts(connection, batch, head, local.is_some()).await?;
+    let plan = plan(batch.to_vec(), facts, local);
+    insert::events(connection, &plan.events).await?;
+    rows::upsert(connection, &plan.rows).await?;
+    insert::jobs(connection, &plan.jobs, local).await?;
+    let frees = insert::end_deliveries(connection, &plan).await?;
+    insert::keys(connection, &plan.keys).await?;
+    insert::secrets(connection, &plan.secrets).await?;
+    insert::credentials(connection, &plan.credentials).await?;
+    let wakes = frees || plan.jobs.len() > plan.handed_over.len();
+    if plan.head != head || wakes {
+        let position = if plan.head == head { 0 } else { plan.head.position };
+        sqlx::query(
+            "with moved as (update log_head set position = $1, hash = $2 where id = 1) select pg_notify($3, $4)",
+        )
+        .bind(signed(plan.head.position))
+        .bind(plan.head.hash.0.to_vec())
+        .bind(CHANNEL)
+        .bind(News { position, wakes }.payload(origin))
+        .execute(connection)
+        .await
+        .map_err(StoreError::doing("move the head of the log"))?;
+    }
+    Ok(Written { plan, wakes })
+}
+
+/// Begins the transaction and takes the lock that puts all commits of the fleet in one line, in one round trip.
+async fn lock_head(connection: &mut PgConnection) -> Result<Head, StoreError> {
+    let rows = sqlx::raw_sql("begin; select position, hash from log_head where id = 1 for update")
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::doing("lock the head of the log"))?;
+    head(rows.first())
+}
+
+/// The end of the log, from its row.
+pub(super) fn head(row: Option<&sqlx::postgres::PgRow>) -> Result<Head, StoreError> {
+    let row = row.ok_or(StoreError::Unreadable { what: "head of the log", value: String::new() })?;
+    let hash: Vec<u8> = row.get(1);
+    Ok(Head { position: unsigned(row.get(0)), hash: parse_hash(&hash)? })
+}
+
+async fn read_facts(
+    connection: &mut PgConnection,
+    batch: &[Commit],
+    head: Head,
+    may_hand_over: bool,
+) -> Result<Facts, StoreError> {
+    let failed = || StoreError::doing("read what a batch of commits touches");
+    let mut facts = Facts { head, ..Facts::default() };
+    let streams: Vec<&str> = batch.iter().map(|commit| commit.stream.as_str()).collect();
+    let rows = sqlx::query(
+        "select s.id, (select max(stream_version) from events e where e.stream_id = s.id) \
+         from unnest($1::text[]) as s (id)",
+    )
+    .bind(streams)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(failed())?;
+    for row in rows {
+        if let Some(version) = row.get::<Option<i64>, _>(1) {
+            facts.versions.insert(StreamId::stored(row.get(0)), unsigned(version));
+        }
+    }
+    read_keys(connection, batch, &mut facts).await?;
+    let jobs: Vec<String> = batch
+        .iter()
+        .filter_map(|commit| commit.finish.as_ref())
+        .map(|finish| finish.job.to_string())
+        .collect();
+    if !jobs.is_empty() {
+        // Locked until the outcome is written: a lease that has just run out is not taken over under its outcome.
+        let rows = sqlx::query(
+            "select id, lease_token from jobs where id = any($1) and lease_token is not null order by id for update",
+        )
+        .bind(jobs)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed())?;
+        facts.leases = rows
+            .iter()
+            .map(|row| Ok((parse("job id", row.get(0))?, parse("lease token", row.get(1))?)))
+            .collect::<Result<HashMap<_, _>, StoreError>>()?;
+    }
+    let keys: Vec<&str> =
+        batch.iter().flat_map(|commit| &commit.jobs).map(|job| job.gateway_key.as_str()).collect();
+    if may_hand_over && !keys.is_empty() {
+        let rows = sqlx::query("select distinct gateway_key from jobs where gateway_key = any($1)")
+            .bind(keys)
+            .fetch_all(connection)
+            .await
+            .map_err(failed())?;
+        facts.queued_keys = rows.iter().map(|row| row.get(0)).collect();
+    }
+    Ok(facts)
+}
+
+async fn read_keys(
+    connection: &mut PgConnection,
+    batch: &[Commit],
+    facts: &mut Facts,
+) -> Result<(), StoreError> {
+    let keys: Vec<&KeyClaim> = batch.iter().filter_map(|commit| commit.key.as_ref()).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let rows = sqlx::query(
+        "select k.organization_id, k.route, k.key, k.fingerprint, k.operation_id, k.created_at \
+         from idempotency_keys k join unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) \
+             as w (organization_id, route, key, created_after) \
+             on k.organization_id = w.organization_id and k.route = w.route and k.key = w.key \
+         where k.created_at > w.created_after",
+    )
+    .bind(keys.iter().map(|key| key.organization.to_string()).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.route.as_str()).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
+    .bind(
+        keys.iter()
+            .map(|key| micros(key.created_at - chrono::TimeDelta::hours(KEY_KEPT_HOURS)))
+            .collect::<Vec<_>>(),
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("look idempotency keys up"))?;
+    for row in &rows {
+        let claim = KeyClaim {
+            organization: parse("organization id", row.get(0))?,
+            route: row.get(1),
+            key: row.get(2),
+            fingerprint: row.get(3),
+            operation: parse("operation id", row.get(4))?,
+            created_at: from_micros(row.get(5)),
+        };
+        facts.keys.insert((claim.organization, claim.route.clone(), claim.key.clone()), claim);
+    }
+    Ok(())
+}

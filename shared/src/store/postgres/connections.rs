@@ -1,0 +1,210 @@
+//! Connections, opened when they are needed and dropped when they fail.
+//!
+//! The driver's own pool is not used: in version 0.9.0 a connection that died keeps its permit while it is being returned
+//! (transact-rs/sqlx 4349), and each use costs two more round trips. Here a connection goes back only after it answered;
+//! after an error, a time-out or a caller that gave up it is dropped, and its permit is free at once.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
+    query::Query,
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use super::health::{Health, is_lost};
+use crate::store::StoreError;
+
+/// To have a new connection, or to be given a free one.
+const CONNECT: Duration = Duration::from_secs(3);
+/// To have an answer; the server gives up a second earlier, so that it tells why.
+const ANSWER: Duration = Duration::from_secs(6);
+
+/// What every session is told first. The server watches the connection too: without this, one whose host is gone would
+/// hold what it has locked for hours.
+const LIMITS: &str = "set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '3s'; \
+                      set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3; \
+                      set tcp_user_timeout = '10s'; ";
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Commits: durable when they return, whatever the server's default is.
+    Commits,
+    /// Reads, and leases: one that is lost with the server costs a second delivery, which is fenced, and no write waits
+    /// for the disk.
+    Rest,
+}
+
+impl Use {
+    fn session(self) -> String {
+        match self {
+            Self::Commits => {
+                let durable = "select set_config('synchronous_commit', 'on', false) \
+                               where current_setting('synchronous_commit') = 'off'";
+                format!("{LIMITS}{durable}")
+            }
+            Self::Rest => format!("{LIMITS}set synchronous_commit = off"),
+        }
+    }
+}
+
+/// A statement with its values.
+pub(super) type Statement = Query<'static, Postgres, PgArguments>;
+
+/// Opens connections.
+#[derive(Clone)]
+pub(super) struct Connector {
+    options: Arc<PgConnectOptions>,
+    health: Arc<Health>,
+}
+
+impl Connector {
+    pub(super) fn new(options: PgConnectOptions, health: Arc<Health>) -> Self {
+        Self { options: Arc::new(options.disable_statement_logging()), health }
+    }
+
+    /// The driver's pool, for what insists on one: with one connection, one user and without limits on statements.
+    pub(super) fn pool_of_one(&self) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(CONNECT)
+            .connect_lazy_with((*self.options).clone())
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// A new connection, within [`CONNECT`].
+    pub(super) async fn connect(&self, purpose: Use) -> Result<PgConnection, sqlx::Error> {
+        let opening = async {
+            let mut connection = self.options.connect().await?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(purpose.session())).execute(&mut connection).await?;
+            Ok(connection)
+        };
+        let opened =
+            timeout(CONNECT, opening).await.unwrap_or_else(|_| Err(too_late("no connection", CONNECT)));
+        self.report(opened)
+    }
+
+    /// Asks, and takes the answer into account.
+    pub(super) async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        statement: Statement,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let answered = timeout(ANSWER, statement.fetch_all(connection)).await;
+        self.report(answered.unwrap_or_else(|_| Err(too_late("no answer", ANSWER))))
+    }
+
+    /// Tells [`Health`] what a call to the database ended with.
+    pub(super) fn report<T>(&self, ended: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        match &ended {
+            Err(error) if is_lost(error) => self.health.lost(error),
+            Ok(_) | Err(_) => self.health.answered(),
+        }
+        ended
+    }
+}
+
+/// A time-out, as the driver would tell it.
+pub(super) fn too_late(what: &str, limit: Duration) -> sqlx::Error {
+    let text = format!("{what} within {} s", limit.as_secs());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text))
+}
+
+fn is_too_late(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// A few connections for statements that are transactions of their own.
+pub(super) struct Lines {
+    connector: Connector,
+    permits: Semaphore,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+impl Lines {
+    /// At most `most` at once.
+    pub(super) fn new(connector: Connector, most: usize) -> Self {
+        Self { connector, permits: Semaphore::new(most), idle: Mutex::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        self.connector.health()
+    }
+
+    /// Sends a statement and returns its rows. If it was sent on a connection that turns out to be dead, it is sent once
+    /// more on a new one: every statement here may run twice.
+    pub(super) async fn fetch(
+        &self,
+        doing: &'static str,
+        statement: impl Fn() -> Statement + Send + Sync,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        self.try_fetch(statement).await.map_err(StoreError::doing(doing))
+    }
+
+    /// [`Self::fetch`] with the driver's own error.
+    pub(super) async fn try_fetch(
+        &self,
+        statement: impl Fn() -> Statement + Send + Sync,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let _permit = self.permit().await?;
+        let idle = self.idle().pop();
+        if let Some(mut connection) = idle {
+            match self.connector.ask(&mut connection, statement()).await {
+                Ok(rows) => return Ok(self.put_back(connection, rows)),
+                Err(error) => {
+                    drop(connection);
+                    if !is_lost(&error) {
+                        return Err(error);
+                    }
+                    // What idles beside it has most likely died with it.
+                    self.idle().clear();
+                    if is_too_late(&error) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let mut connection = self.connector.connect(Use::Rest).await?;
+        let rows = self.connector.ask(&mut connection, statement()).await?;
+        Ok(self.put_back(connection, rows))
+    }
+
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, sqlx::Error> {
+        let permit = timeout(CONNECT, self.permits.acquire()).await;
+        permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
+    }
+
+    fn put_back(&self, connection: PgConnection, rows: Vec<PgRow>) -> Vec<PgRow> {
+        if !self.permits.is_closed() {
+            self.idle().push(connection);
+        }
+        rows
+    }
+
+    /// Ends what idles; nothing is asked any more.
+    pub(super) async fn close(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for connection in idle {
+            let _ = timeout(CONNECT, connection.close()).await;
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Writes of the read models: one statement per table. The plan has seen to it that each id comes once.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{connections::Statement, insert::column};
+use crate::{
+    clock::micros,
+    ids::{GatewayId, OrganizationId},
+    store::StoreError,
+    view::Row,
+};
+
+/// One row of `gateways`, `operations` or `agents`.
+struct Document<'a> {
+    id: String,
+    organization: OrganizationId,
+    gateway: GatewayId,
+    status: &'a str,
+    created_at: DateTime<Utc>,
+    json: &'a str,
+}
+
+/// Rows by their table.
+#[derive(Default)]
+struct Tables<'a> {
+    gateways: Vec<Document<'a>>,
+    operations: Vec<Document<'a>>,
+    agents: Vec<Document<'a>>,
+    organizations: Vec<(String, &'a str, DateTime<Utc>)>,
+    members: Vec<(String, OrganizationId, &'a str, &'static str)>,
+    members_gone: Vec<String>,
+    tokens: Vec<(String, Option<OrganizationId>, String)>,
+    tokens_gone: Vec<String>,
+    gateways_gone: Vec<String>,
+    agents_gone: Vec<String>,
+}
+
+/// Writes rows, each table's in one statement.
+pub(super) async fn upsert(connection: &mut PgConnection, rows: &[Row]) -> Result<(), StoreError> {
+    for statement in sort(rows).statements() {
+        statement.execute(&mut *connection).await.map_err(StoreError::doing("write a read model"))?;
+    }
+    Ok(())
+}
+
+fn sort(rows: &[Row]) -> Tables<'_> {
+    let mut tables = Tables::default();
+    for row in rows {
+        match row {
+            Row::Gateway { id, organization, created_at, document } => tables.gateways.push(Document {
+                id: id.to_string(),
+                organization: *organization,
+                gateway: *id,
+                status: "",
+                created_at: *created_at,
+                json: document,
+            }),
+            Row::GatewayGone { id, agent } => {
+                tables.gateways_gone.push(id.to_string());
+                tables.agents_gone.push(agent.to_string());
+            }
+            Row::Operation { id, organization, gateway, status, created_at, document } => {
+                tables.operations.push(Document {
+                    id: id.to_string(),
+                    organization: *organization,
+                    gateway: *gateway,
+                    status,
+                    created_at: *created_at,
+                    json: document,
+                });
+            }
+            Row::Agent { id, organization, gateway, created_at, document } => tables.agents.push(Document {
+                id: id.to_string(),
+                organization: *organization,
+                gateway: *gateway,
+                status: "",
+                created_at: *created_at,
+                json: document,
+            }),
+            Row::Organization { id, name, created_at } => {
+                tables.organizations.push((id.to_string(), name, *created_at));
+            }
+            Row::Member { id, organization, member: Some((name, role)) } => {
+                tables.members.push((id.to_string(), *organization, name, role.as_str()));
+            }
+            Row::Member { id, member: None, .. } => tables.members_gone.push(id.to_string()),
+            Row::Token { id, organization, token: Some(token) } => {
+                let document = serde_json::to_string(token).unwrap_or_default();
+                tables.tokens.push((id.to_string(), *organization, document));
+            }
+            Row::Token { id, token: None, .. } => tables.tokens_gone.push(id.to_string()),
+        }
+    }
+    tables
+}
+
+impl Tables<'_> {
+    fn statements(&self) -> Vec<Statement> {
+        let mut statements = self.documents();
+        statements.extend(self.others());
+        statements
+    }
+
+    fn documents(&self) -> Vec<Statement> {
+        let mut statements = vec![];
+        if !self.gateways.is_empty() {
+            statements.push(
+                sqlx::query(
+                    "insert into gateways (id, organization_id, created_at, document) \
+                     select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) \
+                     on conflict (id) do update set document = excluded.document",
+                )
+                .bind(column(&self.gateways, |row| row.id.as_str()))
+                .bind(column(&self.gateways, |row| row.organization.to_string()))
+                .bind(column(&self.gateways, |row| micros(row.created_at)))
+                .bind(column(&self.gateways, |row| row.json)),
+            );
+        }
+        if !self.operations.is_empty() {
+            statements.push(
+                sqlx::query(
+                    "insert into operations (id, organization_id, gateway_id, status, created_at, document) \
+                     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]) \
+                     on conflict (id) do update set status = excluded.status, document = excluded.document",
+                )
+                .bind(column(&self.operations, |row| row.id.as_str()))
+                .bind(column(&self.operations, |row| row.organization.to_string()))
+                .bind(column(&self.operations, |row| row.gateway.to_string()))
+                .bind(column(&self.operations, |row| row.status))
+                .bind(column(&self.operations, |row| micros(row.created_at)))
+                .bind(column(&self.operations, |row| row.json)),
+            );
+        }
+        if !self.agents.is_empty() {
+            statements.push(
+                sqlx::query(
+                    "insert into agents (id, organization_id, gateway_id, created_at, document) \
+                     select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) \
+                     on conflict (id) do update set document = excluded.document",
+                )
+                .bind(column(&self.agents, |row| row.id.as_str()))
+                .bind(column(&self.agents, |row| row.organization.to_string()))
+                .bind(column(&self.agents, |row| row.gateway.to_string()))
+                .bind(column(&self.agents, |row| micros(row.created_at)))
+                .bind(column(&self.agents, |row| row.json)),
+            );
+        }
+        statements
+    }
+
+    fn others(&self) -> Vec<Statement> {
+        let mut statements = vec![];
+        if !self.organizations.is_empty() {
+            statements.push(
+                sqlx::query(
+                    "insert into organizations (id, name, created_at) \
+                     select * from unnest($1::text[], $2::text[], $3::bigint[]) \
+                     on conflict (id) do update set name = excluded.name",
+                )
+                .bind(column(&self.organizations, |(id, ..)| id.as_str()))
+                .bind(column(&self.organizations, |(_, name, _)| *name))
+                .bind(column(&self.organizations, |(.., created_at)| micros(*created_at))),
+            );
+        }
+        if !self.members.is_empty() {
+            statements.push(
+                sqlx::query(
+                    "insert into members (id, organization_id, name, role) \
+                     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[]) \
+                     on conflict (id) do update set name = excluded.name, role = excluded.role",
+                )
+                .bind(column(&self.members, |(id, ..)| id.as_str()))
+                .bind(column(&self.members, |(_, organization, ..)| organization.to_string()))
+                .bind(column(&self.members, |(_, _, name, _)| *name))
+                .bind(column(&self.members, |(.., role)| *role)),
+            );
+        }
+        if !self.tokens.is_empty() {
+            statements.push(
+                sqlx::query(
+                    "insert into tokens (id, organization_id, document) \
+                     select * from unnest($1::text[], $2::text[], $3::text[]) \
+                     on conflict (id) do update set document = excluded.document",
+                )
+                .bind(column(&self.tokens, |(id, ..)| id.as_str()))
+                .bind(column(&self.tokens, |(_, organization, _)| organization.map(|id| id.to_string())))
+                .bind(column(&self.tokens, |(.., document)| document.as_str())),
+            );
+        }
+        for (text, gone) in [
+            ("delete from members where id = any($1)", &self.members_gone),
+            ("delete from tokens where id = any($1)", &self.tokens_gone),
+            ("delete from agents where id = any($1)", &self.agents_gone),
+            ("delete from gateways where id = any($1)", &self.gateways_gone),
+        ] {
+            if !gone.is_empty() {
+                statements.push(sqlx::query(text).bind(gone));
+            }
+        }
+        statements
+    }
+}

@@ -1,0 +1,4 @@
+//! The same over PostgreSQL.
+
+#[path = "main.rs"]
+mod http;
