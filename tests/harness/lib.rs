@@ -2,6 +2,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     clippy::panic,
     reason = "a broken harness, and an assertion that does not hold, must stop the test"
 )]

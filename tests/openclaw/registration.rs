@@ -75,6 +75,7 @@ static DIALER: LazyLock<Dialer> = LazyLock::new(|| Dialer {
     resolver: Arc::new(SystemResolver),
     identity: DeviceIdentity::from_seed(&[7; 32]),
     limits: Limits::default(),
+    progress: worker::gateway::Progress::default(),
 });
 
 /// Registers it and waits for the outcome.

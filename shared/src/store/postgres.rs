@@ -34,13 +34,13 @@ use self::{
     writer::{Other, Session},
 };
 use super::{
-    Claim, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats, Store,
-    StoreError, StoredOperation,
+    Claim, CommitError, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats,
+    Store, StoreError, StoredOperation,
     writer::{Signals, Writes},
 };
 use crate::{
     chain::chain,
-    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::Token,
     envelope::{Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, OperationId, OrganizationId, TokenId},

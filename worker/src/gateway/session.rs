@@ -108,6 +108,11 @@ impl<'a> Session<'a> {
         self.dials
     }
 
+    /// Tells that a stage was passed.
+    pub fn passed(&self, stage: Stage, since: Instant) {
+        self.dialer.progress.passed(stage, since);
+    }
+
     /// Whether the gateway rejected our credential: nothing may dial it again by itself.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
@@ -348,8 +353,10 @@ impl<'a> Session<'a> {
         })?;
         let Target { token, mode, secrets, .. } = &self.target;
         let peer = Peer { url, token: *token, mode: *mode, field: self.field, secrets };
+        let shaking = Instant::now();
         match shake(self.dialer, peer, &mut socket).instrument(debug_span!("ws.handshake")).await {
             Ok(hello) => {
+                self.dialer.progress.passed(Stage::Handshake, shaking);
                 self.open = Some((socket, hello));
                 self.was_open = true;
                 Ok(())
