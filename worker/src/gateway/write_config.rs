@@ -22,6 +22,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Gives our own entry its heartbeat; `None` for no heartbeat.
 ///
 /// # Errors
+///
 /// A refusal, or no answer.
 pub async fn write_config(
     session: &mut Session<'_>,
