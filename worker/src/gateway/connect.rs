@@ -128,7 +128,8 @@ async fn connect_any(
     Err(Failure::new(Stage::Tcp, Cause::ConnectionRefused, what + &reachable(url)))
 }
 
-fn reachable(url: &GatewayUrl) -> String {
+/// What to check when nothing answers.
+pub(super) fn reachable(url: &GatewayUrl) -> String {
     format!(
         "Check the URL, that the gateway runs (ps aux | grep openclaw), and the network (nc -zv {} {}).",
         url.host_text(),

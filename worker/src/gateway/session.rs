@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
                 .iter_mut()
                 .filter(|slot| slot.as_ref().is_some_and(unavailable))
                 .for_each(|slot| *slot = None);
-            self.watch(Instant::now() + told.unwrap_or(pause)).await;
+            self.watch(Instant::now() + told.map_or(pause, |told| self.pause(told))).await;
             pause = (pause * 2).min(self.dialer.limits.redial_max);
         }
     }
@@ -273,7 +273,8 @@ impl<'a> Session<'a> {
         self.restarts.dropped(Instant::now());
     }
 
-    fn lost_for_good(&self) -> Failure {
+    /// The failure of a call whose connection was lost too often.
+    pub(super) fn lost_for_good(&self) -> Failure {
         let detail = format!(
             "The gateway closed the connection at stage {} and could not be reached again in time. Check that it \
              runs: ps aux | grep openclaw, nc -zv {} {}.",
@@ -284,9 +285,15 @@ impl<'a> Session<'a> {
         Failure::new(self.stage, Cause::ConnectionLost, detail)
     }
 
+    /// A wait that the gateway asked for, and at least as long as our own shortest: it may ask for none.
+    pub(super) fn pause(&self, told: Duration) -> Duration {
+        told.max(self.dialer.limits.redial_min)
+    }
+
+    /// Whether a call can be repeated after this pause and still be answered before the attempt ends.
     fn may_wait(&self, told: Option<Duration>, pause: Duration) -> bool {
-        let then = Instant::now() + told.unwrap_or(pause);
-        then < self.deadline && (told.is_some() || self.may_dial_at(then))
+        let then = Instant::now() + told.map_or(pause, |told| self.pause(told));
+        then + self.dialer.limits.redial_max < self.deadline && (told.is_some() || self.may_dial_at(then))
     }
 
     fn may_dial_at(&self, then: Instant) -> bool {
@@ -360,7 +367,7 @@ impl<'a> Session<'a> {
             return None;
         }
         let pause = (limits.redial_min * 2_u32.saturating_pow(repeats.min(8))).min(limits.redial_max);
-        let pause = refused.retry_after.unwrap_or(pause);
+        let pause = refused.retry_after.map_or(pause, |told| self.pause(told));
         self.may_dial_at(Instant::now() + pause).then_some(pause)
     }
 

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use shared::domain::gateway::failure::{Cause, Failure, Stage};
 
 use super::{
-    frame::ErrorBody,
     refusal::Refused,
     session::{Answer, Session},
 };
@@ -93,7 +92,10 @@ pub async fn write_config(
         }
         let error = match session.ask_once("config.patch", params).await? {
             // Unknown outcome: what the gateway holds tells.
-            None => continue,
+            None => {
+                last = None;
+                continue;
+            }
             Some(Ok(_)) => return Ok(form),
             Some(Err(error)) => error,
         };
@@ -103,7 +105,7 @@ pub async fn write_config(
             may_drop_keys = false;
             wanted.retain(|key, _| !rejected.contains(key));
         } else if error.is_unavailable() {
-            let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
+            let wait = session.pause(error.retry_after().unwrap_or(Duration::from_secs(1)));
             if Instant::now() + wait >= session.deadline() {
                 return Err(session.refused("config.patch", &error));
             }
@@ -113,9 +115,10 @@ pub async fn write_config(
         }
         last = Some(error);
     }
-    let error = last
-        .unwrap_or_else(|| ErrorBody { message: "its answer was lost".to_owned(), ..ErrorBody::default() });
-    Err(session.refused("config.patch", &error))
+    Err(match last {
+        Some(error) => session.refused("config.patch", &error),
+        None => session.lost_for_good().into(),
+    })
 }
 
 /// Writes the agent's files.
