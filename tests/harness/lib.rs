@@ -9,4 +9,5 @@
 pub mod databases;
 pub mod fake_gateway;
 pub mod process;
+pub mod strangers;
 pub mod world;
