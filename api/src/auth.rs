@@ -5,7 +5,11 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use shared::{
-    domain::organization::Role, envelope::Actor, execute::Context, ids::OrganizationId, store::Credential,
+    domain::organization::Role,
+    envelope::Actor,
+    execute::Context,
+    ids::OrganizationId,
+    store::{Credential, StoreError},
     token,
 };
 
@@ -52,6 +56,9 @@ impl FromRequestParts<App> for Member {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        if !app.prepared.is_set() {
+            return Err(StoreError::Closed.into());
+        }
         let secret =
             bearer(&parts.headers).ok_or_else(|| unauthenticated("There is no usable bearer token"))?;
         let found = app.store.credential(&token::hash(secret)).await?;

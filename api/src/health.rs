@@ -47,6 +47,9 @@ pub(crate) async fn healthz() -> Json<Health> {
     ),
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Failure> {
+    if !app.prepared.is_set() {
+        return Err(StoreError::Closed.into());
+    }
     match tokio::time::timeout(READY_LIMIT, app.store.ping()).await {
         Ok(Ok(())) => Ok(Json(OK)),
         Ok(Err(error)) => Err(error.into()),

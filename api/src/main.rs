@@ -8,17 +8,8 @@ use api::{
     serve::{self, Started},
 };
 use clap::Parser as _;
-use shared::{clock::SystemClock, install::device_seed, telemetry};
-use worker::{
-    config::{Deps, Settings},
-    gateway::{
-        Dialer,
-        identity::DeviceIdentity,
-        limits::Limits,
-        policy::{AddressPolicy, SystemResolver},
-    },
-    jobs,
-};
+use shared::{clock::SystemClock, telemetry};
+use worker::{config::Deps, jobs};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,15 +31,21 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
     let store = match &cli.command {
         Command::Serve(settings) => {
             let metrics = telemetry::start_metrics()?;
-            serve::run(&cli.place, settings, metrics, |started| work(settings, started)).await?;
+            let is_embedded = !cli.place.location()?.is_shared();
+            serve::run(&cli.place, settings, metrics, |started| work(settings, started, is_embedded)).await?;
             return Ok(0);
         }
+        Command::Migrate => cli.place.location()?.open().await?,
         Command::Organization(_) | Command::Member(_) | Command::Token(_) | Command::Events(_) => {
             ops::open(&cli.place).await?
         }
     };
     let code = match cli.command {
         Command::Serve(_) => 0,
+        Command::Migrate => {
+            ops::print(&format!("the schema of {} is up to date", cli.place.location()?))?;
+            0
+        }
         Command::Organization(command) => ops::organization::run(store.as_ref(), &clock, command).await?,
         Command::Member(command) => ops::organization::run_member(store.as_ref(), &clock, command).await?,
         Command::Token(command) => ops::token::run(store.as_ref(), &clock, command).await?,
@@ -58,31 +55,17 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
     Ok(code)
 }
 
-async fn work(serve: &Serve, started: Started) -> std::io::Result<()> {
+async fn work(serve: &Serve, started: Started, is_embedded: bool) -> std::io::Result<()> {
     let Started { store, clock, vault, listener, stop } = started;
-    let seed = device_seed(store.as_ref(), &vault).await.map_err(std::io::Error::other)?;
-    // One process per file: whatever was leased was leased to a predecessor that is gone.
-    store.void_leases().await.map_err(std::io::Error::other)?;
-    let policy = AddressPolicy {
-        allow_private: serve.allow_private_addresses,
-        deny: serve.deny_addresses.clone(),
-        allow: serve.allow_addresses.clone(),
-        own_listeners: vec![listener],
+    let deps = tokio::select! {
+        deps = Deps::of(&serve.work, (Arc::clone(&store), clock, vault), "serve", vec![listener]) => deps,
+        () = stop.cancelled() => return Ok(()),
     };
-    let dialer = Dialer {
-        policy,
-        resolver: Arc::new(SystemResolver),
-        identity: DeviceIdentity::from_seed(&seed),
-        limits: Limits::default(),
-    };
-    let worker_id = format!("embedded-{}-{}", std::process::id(), shared::ids::uuid_v7(clock.now()));
-    let settings = Settings {
-        concurrency: serve.concurrency,
-        heartbeat_every: Some(serve.agent_heartbeat_every).filter(|every| !every.is_zero()),
-        shutdown: serve.shutdown_timeout,
-        ..Settings::new(worker_id, serve.base_url.clone(), serve.gateway_min_version.clone())
-    };
-    jobs::run(Deps { store, clock, vault, dialer, settings }, stop).await
+    if is_embedded {
+        // One process per file: whatever was leased was leased to a predecessor that is gone.
+        store.void_leases().await.map_err(std::io::Error::other)?;
+    }
+    jobs::run(deps.map_err(std::io::Error::other)?, stop).await
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a process that failed")]

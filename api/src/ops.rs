@@ -7,9 +7,10 @@ pub mod token;
 
 use std::sync::Arc;
 
-use shared::store::{Store, StoreError, sqlite::SqliteStore};
-
-use crate::config::Place;
+use shared::{
+    config::Place,
+    store::{Location, Store, StoreError},
+};
 
 /// Why a sub-command failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +38,15 @@ pub enum OpsError {
 ///
 /// [`OpsError`] if there is none, or it cannot be opened.
 pub async fn open(place: &Place) -> Result<Arc<dyn Store>, OpsError> {
-    let path = place.sqlite_path().map_err(OpsError::Setting)?;
-    if !path.exists() {
+    let location = place.location()?;
+    if let Location::Sqlite(path) = &location
+        && !path.exists()
+    {
         let problem =
             "there is no database; name the data directory with --data-dir, or start `mission-control serve`";
         return Err(OpsError::Setting(format!("{}: {problem}", path.display())));
     }
-    Ok(Arc::new(SqliteStore::open(&path).await?))
+    Ok(location.open().await?)
 }
 
 /// Prints one line of a result.

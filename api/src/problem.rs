@@ -8,11 +8,10 @@ use axum::{
 };
 use shared::{
     chain::chain,
-    commit::CommitError,
     execute::ExecuteError,
     problem::{FieldError, Problem},
     register::RegisterError,
-    store::StoreError,
+    store::{CommitError, StoreError},
 };
 
 /// Media type of every error.

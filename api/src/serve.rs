@@ -9,9 +9,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use shared::{
     chain::chain,
     clock::{Clock, SystemClock},
+    config::{Place, raise_file_limit},
     install::{ManageError, found},
     secret::Secret,
-    store::{Store, StoreError, sqlite::SqliteStore},
+    store::{Location, Store, StoreError, insist},
     token,
     vault::{Vault, VaultError},
     watch::Waiters,
@@ -20,9 +21,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Place, Serve},
+    config::Serve,
     routes::router,
-    state::{App, Limits, Looks},
+    state::{App, Limits, Looks, Prepared},
 };
 
 /// Why the server did not start, or did not end well.
@@ -69,6 +70,22 @@ pub enum ServeError {
     Worker(#[source] io::Error),
 }
 
+impl ServeError {
+    /// Whether the database is away, so that the same may succeed later.
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_away(),
+            Self::Vault(error) => error.is_away(),
+            Self::Found(error) => error.is_away(),
+            Self::Setting(_)
+            | Self::File { .. }
+            | Self::Locked { .. }
+            | Self::Listen { .. }
+            | Self::Worker(_) => false,
+        }
+    }
+}
+
 /// What the worker in this process shares with the API.
 #[derive(Clone)]
 pub struct Started {
@@ -92,6 +109,8 @@ impl std::fmt::Debug for Started {
 
 /// Serves until SIGTERM or SIGINT. `worker` runs beside the API until its stop token is cancelled.
 ///
+/// A shared database that is away does not end it, neither at the start nor later: `/readyz` says so meanwhile.
+///
 /// # Errors
 ///
 /// [`ServeError`] with what to do.
@@ -101,47 +120,55 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
     metrics: PrometheusHandle,
     worker: impl FnOnce(Started) -> F,
 ) -> Result<(), ServeError> {
-    if settings.no_worker {
-        let why = "--no-worker needs PostgreSQL: a SQLite file is used by one process, so nobody would run its jobs";
+    let location = place.location()?;
+    if settings.no_worker && !location.is_shared() {
+        let why = "--no-worker needs PostgreSQL (DATABASE_URL=postgres://…): a SQLite file is used by one process, so \
+                   nobody would run its jobs";
         return Err(ServeError::Setting(why.to_owned()));
     }
     raise_file_limit();
-    let path = place.sqlite_path().map_err(ServeError::Setting)?;
-    let _lock = files::lock(&path)?;
-    let key_path = place.master_key_path();
-    let vault = Arc::new(Vault::open(&key_path, true)?);
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await?);
-    vault.check(store.as_ref(), &key_path).await?;
+    let _lock = match &location {
+        Location::Sqlite(path) => Some(files::lock(path)?),
+        Location::Postgres(_) => None,
+    };
+    let vault = Arc::new(Vault::open(&place.master_key_path(), !settings.no_worker)?);
+    let store = location.open_when_it_comes().await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    found_once(place, settings, store.as_ref(), clock.as_ref()).await?;
     let bound = TcpListener::bind(settings.listen).await;
     let listener = bound.map_err(|source| ServeError::Listen { address: settings.listen, source })?;
     let address = listener.local_addr().unwrap_or(settings.listen);
     let stop = CancellationToken::new();
-    let started = Started {
-        store: Arc::clone(&store),
-        clock: Arc::clone(&clock),
-        vault: Arc::clone(&vault),
-        listener: address,
-        stop: stop.clone(),
-    };
     let waiters = Waiters::new(settings.waiting_clients_max);
     let tail = tokio::spawn(waiters.clone().tail(Arc::clone(&store)));
     let app = App {
         store: Arc::clone(&store),
-        clock,
-        vault,
+        clock: Arc::clone(&clock),
+        vault: Arc::clone(&vault),
         waiters,
         looks: Looks::default(),
         limits: Limits { sync_wait: settings.sync_wait, ..Limits::default() },
         metrics: Some(metrics),
+        prepared: Prepared::default(),
         stop: stop.clone(),
     };
-    tracing::info!(%address, database = %path.display(), "serving; SIGTERM stops");
+    let prepared = app.prepared.clone();
+    tracing::info!(%address, database = %location, worker = !settings.no_worker, "serving; SIGTERM stops");
     tokio::spawn(stop_at_signal(stop.clone()));
-    let api = serve(listener, router(app), stop.clone(), settings.shutdown_timeout);
+    let api = serve(listener, router(app), stop.clone(), settings.work.shutdown_timeout);
+    let started = Started { store: Arc::clone(&store), clock, vault, listener: address, stop: stop.clone() };
     let ((), outcome) = tokio::join!(api, async {
-        let outcome = worker(started).await;
+        let outcome = tokio::select! {
+            done = insist(|| prepare(place, settings, &started), ServeError::is_away) => done,
+            () = stop.cancelled() => Ok(()),
+        };
+        let outcome = match outcome {
+            Ok(()) if stop.is_cancelled() => Ok(()),
+            Ok(()) => {
+                prepared.set();
+                work(settings, started.clone(), worker).await
+            }
+            Err(error) => Err(error),
+        };
         // A worker that ends by itself takes the process along: a supervisor restarts both.
         stop.cancel();
         outcome
@@ -149,7 +176,25 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
     tail.abort();
     store.close().await;
     tracing::info!("stopped");
-    outcome.map_err(ServeError::Worker)
+    outcome
+}
+
+async fn work<F: Future<Output = io::Result<()>>>(
+    settings: &Serve,
+    started: Started,
+    worker: impl FnOnce(Started) -> F,
+) -> Result<(), ServeError> {
+    if settings.no_worker {
+        started.stop.cancelled().await;
+        return Ok(());
+    }
+    worker(started).await.map_err(ServeError::Worker)
+}
+
+/// What must hold before a request is answered: the right master key, and somebody who may ask.
+async fn prepare(place: &Place, settings: &Serve, started: &Started) -> Result<(), ServeError> {
+    started.vault.check(started.store.as_ref(), &place.master_key_path()).await?;
+    found_once(place, settings, started.store.as_ref(), started.clock.as_ref()).await
 }
 
 /// Answers on this listener until stopped, then lets running requests end within the limit.
@@ -173,25 +218,9 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 }
 
 async fn stop_at_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be listened for; only SIGKILL stops this process");
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    shared::config::stop_signal().await;
     tracing::info!("stopping: running work ends or is handed back");
     stop.cancel();
-}
-
-fn raise_file_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => tracing::debug!(files, "file limit"),
-        Err(error) => tracing::warn!(error = chain(&error), "the limit of open files could not be raised"),
-    }
 }
 
 /// On an empty store: the first organization, its owner, and a token that is also the operator's.
@@ -223,6 +252,9 @@ async fn found_with_new_token(place: &Place, store: &dyn Store, clock: &dyn Cloc
     let token = files::token(&path, token::api)?;
     if found(store, clock, &token).await? {
         announce(&token, &path);
+    } else if store.credential(&token::hash(token.expose())).await?.is_none() {
+        // Another process founded it with a token of its own; ours is worth nothing.
+        let _ = std::fs::remove_file(&path);
     }
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,6 +45,23 @@ impl Looks {
     }
 }
 
+/// Whether the process has seen its database and its master key together. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared(Arc<AtomicBool>);
+
+impl Prepared {
+    /// From now on requests are answered.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether requests are answered.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Shared by all requests. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -59,6 +79,8 @@ pub struct App {
     pub limits: Limits,
     /// Renders `/metrics`; `None` where nothing collects them.
     pub metrics: Option<PrometheusHandle>,
+    /// Until then every request is answered 503, and nobody's token is looked at.
+    pub prepared: Prepared,
     /// Cancelled when the process is to stop: who waits is answered 202 then.
     pub stop: CancellationToken,
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     clock::Clock,
-    commit::{Commit, CommitError, Receipt},
+    commit::{Commit, Receipt},
     domain::gateway::{Command, Event, Gateway, Occurrence, Refusal},
     envelope::{Actor, Metadata, NewEvent, Recorded, StreamId},
     ids::{EventId, GatewayId, OperationId},
-    store::{Store, StoreError},
+    store::{CommitError, Store, StoreError},
     view::gateway_rows,
 };
 

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::Clock,
-    commit::{Commit, CommitError, CredentialChange},
+    commit::{Commit, CredentialChange},
     domain::organization::{Command, Event, Member, Organization, Refusal, Role, Token},
     envelope::{Actor, Metadata, NewEvent, StreamId},
     ids::{EventId, MemberId, OrganizationId, TokenId},
     secret::Secret,
-    store::{Store, StoreError},
+    store::{CommitError, Store, StoreError},
     token,
     vault::{Vault, VaultError},
     view::organization_rows,
@@ -33,6 +33,18 @@ pub enum ManageError {
     /// A stored or new event is not JSON, which would be a bug.
     #[error("an event of an organization could not be read or written")]
     Json(#[from] serde_json::Error),
+}
+
+impl ManageError {
+    /// Whether the database is away, so that the same may succeed later.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_away(),
+            Self::Commit(CommitError::Store { source, .. }) => source.is_away(),
+            Self::Commit(_) | Self::Refused(_) | Self::Json(_) => false,
+        }
+    }
 }
 
 /// Folds an organization, or the installation's own tokens (`None`), and tells the stream's version.

@@ -8,12 +8,13 @@
 //! - [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
 //! - [`commit`]: one transaction, as a value.
 //! - [`store`]: the only place that knows SQL.
-//! - [`token`], [`vault`], [`watch`]: credentials, sealing, and waiting for outcomes.
+//! - [`config`], [`token`], [`vault`], [`watch`]: settings, credentials, sealing, and waiting for outcomes.
 //! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`verify`] proves the log.
 
 pub mod chain;
 pub mod clock;
 pub mod commit;
+pub mod config;
 pub mod domain;
 pub mod envelope;
 pub mod execute;

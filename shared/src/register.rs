@@ -4,13 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     clock::Clock,
-    commit::{Commit, CommitError, KeyClaim, SecretChange},
+    commit::{Commit, KeyClaim, SecretChange},
     domain::gateway::{Event, Gateway, Known, event::Requested, patience::Patience, url::GatewayUrl},
     execute::{Context, ExecuteError, build},
     ids::{AgentId, GatewayId, JobId, OperationId, OrganizationId},
     job::{Job, Kind},
     secret::Secret,
-    store::Store,
+    store::{CommitError, Store},
     token,
     vault::{Vault, VaultError},
 };

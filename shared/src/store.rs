@@ -3,11 +3,14 @@
 mod location;
 pub mod plan;
 pub mod postgres;
+mod refused;
 pub mod sqlite;
 mod stored;
 mod writer;
 
 pub use location::Location;
+
+pub use refused::CommitError;
 
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::{
-    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::{Role, Token},
     envelope::{Hash, Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, MemberId, OperationId, OrganizationId, TokenId},
@@ -92,6 +95,27 @@ impl StoreError {
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
+}
+
+/// Does it again and again while the database is away: at the start of a process that must not end because of that.
+///
+/// # Errors
+///
+/// Any other failure, at once.
+pub async fn insist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+    attempt: impl FnMut() -> F,
+    is_away: fn(&E) -> bool,
+) -> Result<T, E> {
+    use backon::{ExponentialBuilder, Retryable as _};
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(std::time::Duration::from_millis(100))
+        .with_max_delay(std::time::Duration::from_secs(2))
+        .without_max_times()
+        .with_jitter();
+    let warn = |error: &E, pause| {
+        tracing::warn!(error = crate::chain::chain(error), ?pause, "the database is away; trying again");
+    };
+    attempt.retry(pauses).when(is_away).notify(warn).await
 }
 
 /// A page of documents.

@@ -65,6 +65,14 @@ pub enum VaultError {
     Store(#[from] StoreError),
 }
 
+impl VaultError {
+    /// Whether the database is away, so that the same may succeed later.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_away())
+    }
+}
+
 /// Seals and opens. `Debug` prints the key's id only.
 pub struct Vault {
     key_id: String,

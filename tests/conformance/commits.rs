@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use shared::{
-    commit::{CommitError, KeyClaim},
+    commit::KeyClaim,
     envelope::{Hash, StreamId},
     ids::OperationId,
+    store::CommitError,
     verify::{Verdict, verify},
 };
 

@@ -10,9 +10,8 @@ use std::{
 
 use harness::databases::{Cluster, Durability, ServerDatabase};
 use shared::{
-    commit::CommitError,
     envelope::StreamId,
-    store::{Claim, Location, Store, StoreError},
+    store::{Claim, CommitError, Location, Store, StoreError},
     verify::{Verdict, verify},
 };
 use tokio::time::timeout;
@@ -56,7 +55,7 @@ impl Committer {
                             failed.fetch_add(1, Ordering::Relaxed);
                             tokio::time::sleep(Duration::from_millis(10)).await;
                         }
-                        Err(refused) => panic!("{refused}"),
+                        Err(refused) => unreachable!("{refused}"),
                     }
                 }
             }

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use harness::databases::TestStore;
 use shared::{
-    commit::{CommitError, Finish, Then},
+    commit::{Finish, Then},
     ids::{JobId, LeaseToken},
     job::{Job, Lease},
-    store::{Claim, LocalWorker},
+    store::{Claim, CommitError, LocalWorker},
 };
 use tokio::sync::{Semaphore, mpsc};
 

@@ -204,6 +204,12 @@ impl FakeGateway {
         restart::run(Arc::clone(&self.shared), std::time::Duration::ZERO, down).await;
     }
 
+    /// Waits until every restart that an answered call brought about is over.
+    pub async fn settled(&self) {
+        let mut ordered = self.shared.ordered.subscribe();
+        drop(ordered.wait_for(|ordered| *ordered == 0).await);
+    }
+
     /// Stops it and waits until the port is free.
     pub async fn stop(mut self) {
         self.server.abort();

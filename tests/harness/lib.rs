@@ -2,12 +2,14 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     clippy::panic,
     reason = "a broken harness, and an assertion that does not hold, must stop the test"
 )]
 
 pub mod databases;
 pub mod fake_gateway;
+pub mod openclaw;
 pub mod process;
 pub mod strangers;
 pub mod world;

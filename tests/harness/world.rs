@@ -5,7 +5,7 @@ mod audit;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use api::state::{App, Limits as ApiLimits, Looks};
+use api::state::{App, Limits as ApiLimits, Looks, Prepared};
 use serde_json::{Value, json};
 use shared::{
     clock::{Clock, SystemClock},
@@ -122,8 +122,10 @@ impl World {
             looks: Looks::default(),
             limits: setup.api.clone(),
             metrics: None,
+            prepared: Prepared::default(),
             stop: stop.clone(),
         };
+        app.prepared.set();
         let serving =
             api::serve::serve(listener, api::routes::router(app), stop.clone(), Duration::from_secs(1));
         tasks.push(tokio::spawn(serving));
@@ -239,6 +241,7 @@ pub async fn deps(
         resolver: Arc::clone(&setup.resolver),
         identity: DeviceIdentity::from_seed(&seed),
         limits: setup.limits.clone(),
+        progress: worker::gateway::Progress::default(),
     };
     let minimum = "2026.02.9".parse().expect("the minimum is a version");
     let id = format!("test-{}", uuid::Uuid::new_v4());

@@ -33,6 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         resolver: Arc::new(SystemResolver),
         identity: DeviceIdentity::from_seed(&[7; 32]),
         limits: Limits::default(),
+        progress: worker::gateway::Progress::default(),
     };
     let mode = if has("ui") { Mode::ControlUi } else { Mode::Device };
     let order = Order {

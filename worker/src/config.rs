@@ -1,10 +1,56 @@
 //! What a worker needs to know, beside the store.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use shared::{clock::Clock, domain::gateway::version::Version, store::Store, vault::Vault};
+use clap::{Parser, Subcommand};
+use shared::{
+    clock::Clock,
+    config::{Place, Work},
+    domain::gateway::version::Version,
+    install::device_seed,
+    store::{Store, insist},
+    vault::{Vault, VaultError},
+};
 
-use crate::gateway::Dialer;
+use crate::{
+    gateway::{
+        Dialer, Progress,
+        identity::DeviceIdentity,
+        limits::Limits,
+        policy::{AddressPolicy, SystemResolver},
+    },
+    probe::Probe,
+};
+
+/// Runs the jobs of Mission Control: dials gateways and provisions their main agents.
+#[derive(Debug, Parser)]
+#[command(name = "mission-control-worker", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub place: Place,
+    /// How it works.
+    #[command(flatten)]
+    pub work: Work,
+    /// Where `/healthz`, `/readyz` and `/metrics` of this worker are served.
+    #[arg(long, env = "WORKER_LISTEN_ADDR", default_value = "127.0.0.1:9000")]
+    pub listen: SocketAddr,
+    /// Something else than running jobs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXAMPLES: &str = "Examples:
+  DATABASE_URL=postgres://… mission-control-worker --concurrency 64
+  mission-control-worker probe ws://gateway-host:18789
+  mission-control-worker probe wss://gateway.example.com --token-stdin --json < token";
+
+/// Something else than running jobs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell, stage by stage, whether a gateway can be used, and why not. Writes nothing on it.
+    Probe(Probe),
+}
 
 /// The numbers and texts of a worker (DESIGN.md §5 and §6).
 #[derive(Debug, Clone)]
@@ -59,8 +105,64 @@ pub struct Deps {
     pub settings: Settings,
 }
 
+impl Deps {
+    /// What follows from the settings of a program. `kind` begins the worker's name; `listeners` are our own, never
+    /// dialled. Waits for a database that is away.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] if the installation's device key cannot be opened.
+    pub async fn of(
+        work: &Work,
+        (store, clock, vault): (Arc<dyn Store>, Arc<dyn Clock>, Arc<Vault>),
+        kind: &str,
+        listeners: Vec<SocketAddr>,
+    ) -> Result<Self, VaultError> {
+        let seed = insist(|| device_seed(store.as_ref(), &vault), VaultError::is_away).await?;
+        let dialer = dialer(work, DeviceIdentity::from_seed(&seed), listeners);
+        let worker_id = format!("{kind}-{}-{}", std::process::id(), shared::ids::uuid_v7(clock.now()));
+        let settings = Settings {
+            concurrency: work.concurrency,
+            heartbeat_every: Some(work.agent_heartbeat_every).filter(|every| !every.is_zero()),
+            shutdown: work.shutdown_timeout,
+            ..Settings::new(worker_id, work.base_url.clone(), work.gateway_min_version.clone())
+        };
+        Ok(Self { store, clock, vault, dialer, settings })
+    }
+}
+
+/// Dials as the settings allow it.
+#[must_use]
+pub fn dialer(work: &Work, identity: DeviceIdentity, own_listeners: Vec<SocketAddr>) -> Dialer {
+    let policy = AddressPolicy {
+        allow_private: work.allow_private_addresses,
+        deny: work.deny_addresses.clone(),
+        allow: work.allow_addresses.clone(),
+        own_listeners,
+    };
+    Dialer {
+        policy,
+        resolver: Arc::new(SystemResolver),
+        identity,
+        limits: Limits::default(),
+        progress: Progress::default(),
+    }
+}
+
 impl std::fmt::Debug for Deps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Deps").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
     }
 }

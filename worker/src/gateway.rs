@@ -18,8 +18,15 @@ pub mod status;
 pub mod tls;
 pub mod upgrade;
 pub mod write;
+pub mod write_config;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use shared::domain::gateway::failure::Stage;
+use tokio::sync::mpsc;
 
 use self::{
     identity::DeviceIdentity,
@@ -38,4 +45,29 @@ pub struct Dialer {
     pub identity: DeviceIdentity,
     /// Time-outs of DESIGN.md §6.
     pub limits: Limits,
+    /// Who is told of each stage that was passed.
+    pub progress: Progress,
+}
+
+/// Tells somebody which stages of a dial were passed, and how long each took.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Option<mpsc::UnboundedSender<(Stage, Duration)>>);
+
+impl Progress {
+    /// Tells this receiver.
+    #[must_use]
+    pub fn to(sender: mpsc::UnboundedSender<(Stage, Duration)>) -> Self {
+        Self(Some(sender))
+    }
+
+    /// A stage that began then was passed.
+    pub fn passed(&self, stage: Stage, since: Instant) {
+        let took = since.elapsed();
+        metrics::histogram!("mission_control_stage_seconds", "stage" => stage.as_str())
+            .record(took.as_secs_f64());
+        if let Some(sender) = &self.0 {
+            // Nobody may listen any more.
+            let _ = sender.send((stage, took));
+        }
+    }
 }

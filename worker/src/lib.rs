@@ -7,5 +7,7 @@
 pub mod agent;
 pub mod config;
 pub mod gateway;
+pub mod health;
 pub mod jobs;
+pub mod probe;
 pub mod retry;

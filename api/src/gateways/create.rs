@@ -7,12 +7,13 @@ use axum::{
 };
 use serde_json::json;
 use shared::{
-    commit::{CommitError, KeyClaim},
+    commit::KeyClaim,
     domain::gateway::{patience::Patience, url::GatewayUrl},
     ids::OperationId,
     problem::Problem,
     register::{RegisterError, Registration, register},
     secret::Secret,
+    store::CommitError,
     view::{GatewayRead, OperationRead},
 };
 use utoipa::ToSchema;

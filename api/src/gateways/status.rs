@@ -8,12 +8,13 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use shared::{
-    commit::{Commit, CommitError},
+    commit::Commit,
     domain::gateway::Known,
     envelope::StreamId,
     ids::{GatewayId, JobId, OperationId},
     job::{Job, Kind},
     problem::Problem,
+    store::CommitError,
     view::{Noted, Observation},
 };
 use tokio::time::Instant;

@@ -8,9 +8,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::CommitError;
 use super::{Head, LocalWorker};
 use crate::{
-    commit::{Commit, CommitError, CredentialChange, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
+    commit::{Commit, CredentialChange, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
     envelope::{Hash, Recorded, StreamId},
     ids::{JobId, LeaseToken, OrganizationId},
     job::{Job, Lease},

@@ -1,7 +1,7 @@
 //! The store of a fleet: one `PostgreSQL` database, any number of processes, and no state of our own between them.
 //!
-//! A process has one connection that commits ([`writer`]), a few that read and a few for leases ([`connections`]), and
-//! one that listens ([`listen`]). Each is replaced when it fails; nothing ends because the database is away.
+//! A process has one connection that commits (`writer`), a few that read and a few for leases (`connections`), and
+//! one that listens (`listen`). Each is replaced when it fails; nothing ends because the database is away.
 
 mod commit;
 mod connections;
@@ -34,13 +34,13 @@ use self::{
     writer::{Other, Session},
 };
 use super::{
-    Claim, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats, Store,
-    StoreError, StoredOperation,
+    Claim, CommitError, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats,
+    Store, StoreError, StoredOperation,
     writer::{Signals, Writes},
 };
 use crate::{
     chain::chain,
-    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::Token,
     envelope::{Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, OperationId, OrganizationId, TokenId},

@@ -18,12 +18,12 @@ use sqlx::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Claim, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats, Store,
-    StoreError, StoredOperation,
+    Claim, CommitError, Credential, Head, LocalWorker, MemberRow, OrganizationRow, Page, QueuedJob, Stats,
+    Store, StoreError, StoredOperation,
     writer::{Signals, Writes},
 };
 use crate::{
-    commit::{Commit, CommitError, KeyClaim, Receipt, Sealed},
+    commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::Token,
     envelope::{Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, OperationId, OrganizationId, TokenId},

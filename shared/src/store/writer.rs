@@ -11,8 +11,10 @@ use std::{
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::{BATCH_BYTES_MAX, BATCH_COMMITS_MAX, HandedOver, LocalWorker, Stats, StoreError, plan::Plan};
-use crate::commit::{Commit, CommitError, Receipt};
+use super::{
+    BATCH_BYTES_MAX, BATCH_COMMITS_MAX, CommitError, HandedOver, LocalWorker, Stats, StoreError, plan::Plan,
+};
+use crate::commit::{Commit, Receipt};
 
 /// Writes that may wait for the writer before the next one waits to be taken.
 const WAITING_MAX: usize = 4_096;

@@ -17,7 +17,7 @@ use super::{server::ServerDatabase, supervisor::Supervisor};
 /// The database that every other one is copied from.
 const TEMPLATE: &str = "mission_control_template";
 /// To be up, on a machine that does other things as well.
-const UP: Duration = Duration::from_secs(60);
+const UP: Duration = Duration::from_mins(1);
 
 /// Whether what is committed is really on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use shared::domain::gateway::{
@@ -25,7 +26,7 @@ use super::{
     Dialer,
     policy::Why,
     tls::{self, Certificate},
-    upgrade::{NotUpgraded, tls_port, upgrade},
+    upgrade::{NotUpgraded, closed, tls_port, upgrade},
 };
 
 /// An upgraded connection.
@@ -62,19 +63,32 @@ async fn dial(
     origin: Option<&str>,
 ) -> Result<Socket, Failure> {
     let addresses = resolve(dialer, url).await?;
+    let connecting = Instant::now();
     let (tcp, address) = connect_any(dialer, url, &addresses).await?;
+    dialer.progress.passed(Stage::Tcp, connecting);
+    let securing = Instant::now();
     let stream = if url.is_tls() {
         let tls = timeout(dialer.limits.tls, tls::open(tcp, &url.host_text(), certificate)).await;
         let tls = tls.map_err(|_| timed_out(Stage::Tls, url))?;
-        Stream::Tls(Box::new(tls.map_err(|error| tls_failed(&error))?))
+        let tls = tls.map_err(|error| tls_failed(&error))?;
+        dialer.progress.passed(Stage::Tls, securing);
+        Stream::Tls(Box::new(tls))
     } else {
         Stream::Plain(tcp)
     };
+    let upgrading = Instant::now();
     match timeout(dialer.limits.upgrade, upgrade(stream, url, origin)).await {
         Err(_) => Err(timed_out(Stage::Upgrade, url)),
-        Ok(Ok(socket)) => Ok(socket),
+        Ok(Ok(socket)) => {
+            dialer.progress.passed(Stage::Upgrade, upgrading);
+            Ok(socket)
+        }
         Ok(Err(NotUpgraded::Failed(failure))) => Err(failure),
-        Ok(Err(NotUpgraded::Reset)) => Err(reset(dialer, url, address).await),
+        Ok(Err(NotUpgraded::Reset | NotUpgraded::Closed)) if is_tls_port(dialer, url, address).await => {
+            Err(tls_port())
+        }
+        Ok(Err(NotUpgraded::Reset)) => Err(reset(url)),
+        Ok(Err(NotUpgraded::Closed)) => Err(closed(url)),
     }
 }
 
@@ -84,6 +98,7 @@ async fn resolve(dialer: &Dialer, url: &GatewayUrl) -> Result<Vec<SocketAddr>, F
         Failure::new(Stage::Policy, Cause::AddressForbidden, detail)
     };
     dialer.policy.check_host(&url.host()).map_err(forbidden)?;
+    let resolving = Instant::now();
     let addresses = match url.host() {
         Host::Ipv4(ip) => vec![SocketAddr::from((ip, url.port()))],
         Host::Ipv6(ip) => vec![SocketAddr::from((ip, url.port()))],
@@ -96,7 +111,10 @@ async fn resolve(dialer: &Dialer, url: &GatewayUrl) -> Result<Vec<SocketAddr>, F
         let detail = format!("The host {} is unknown. Check the host name in `url`.", url.host_text());
         return Err(Failure::new(Stage::Dns, Cause::HostUnknown, detail));
     }
+    dialer.progress.passed(Stage::Dns, resolving);
+    let checking = Instant::now();
     addresses.iter().try_for_each(|address| dialer.policy.check(*address)).map_err(forbidden)?;
+    dialer.progress.passed(Stage::Policy, checking);
     Ok(addresses)
 }
 
@@ -153,16 +171,18 @@ fn tls_failed(error: &io::Error) -> Failure {
     Failure::new(Stage::Tls, Cause::TlsFailed, detail)
 }
 
-/// A reset at the upgrade: one TLS hello to the same address tells whether it is a TLS port.
-async fn reset(dialer: &Dialer, url: &GatewayUrl, address: SocketAddr) -> Failure {
-    if !url.is_tls() {
-        let probe = timeout(dialer.limits.connect, TcpStream::connect(address)).await;
-        if let Ok(Ok(tcp)) = probe
-            && tls::speaks_tls(tcp, dialer.limits.tls).await
-        {
-            return tls_port();
-        }
+/// Where a plain upgrade got no answer, one TLS hello to the same address tells whether it is a TLS port.
+async fn is_tls_port(dialer: &Dialer, url: &GatewayUrl, address: SocketAddr) -> bool {
+    if url.is_tls() {
+        return false;
     }
+    match timeout(dialer.limits.connect, TcpStream::connect(address)).await {
+        Ok(Ok(tcp)) => tls::speaks_tls(tcp, dialer.limits.tls).await,
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+fn reset(url: &GatewayUrl) -> Failure {
     let detail = format!("The connection was reset at the upgrade. {}", reachable(url));
     Failure::new(Stage::Tcp, Cause::ConnectionRefused, detail)
 }

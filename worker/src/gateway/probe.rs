@@ -1,5 +1,7 @@
 //! Whether a gateway can be used, and what it is: handshake, version, one read call.
 
+use std::time::Instant;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use shared::{
@@ -71,6 +73,7 @@ pub async fn verify(session: &mut Session<'_>, minimum: &Version) -> Result<Veri
     if let Some(told) = &told {
         check_version(told, minimum)?;
     }
+    let telling = Instant::now();
     let config = session.call("config.get", json!({})).await?;
     let runtime_version = match told {
         Some(told) => told,
@@ -84,6 +87,7 @@ pub async fn verify(session: &mut Session<'_>, minimum: &Version) -> Result<Veri
         );
         return Err(version_failure(Cause::VersionTooLow, detail, Some(&runtime_version), minimum).into());
     }
+    session.passed(Stage::Version, telling);
     Ok(Verified {
         runtime_version,
         protocol: hello.protocol,

@@ -26,7 +26,7 @@ use super::{
     remove::clean_up,
     session::{Session, Target},
     tls::Certificate,
-    write,
+    write, write_config,
 };
 use crate::agent::{config_patch::ConfigForm, templates::Facts};
 
@@ -186,7 +186,7 @@ async fn write_all(
     *asked = Asked::Sent;
     let agent_id = write::create_agent(session, &name, &workspace).await?;
     *asked = Asked::Created;
-    let config_form = write::write_config(session, &agent_id, order.heartbeat_every).await?;
+    let config_form = write_config::write_config(session, &agent_id, order.heartbeat_every).await?;
     let every = order.heartbeat_every.map_or_else(|| "30 minutes".to_owned(), in_words);
     let facts = Facts {
         gateway_name: &order.name,

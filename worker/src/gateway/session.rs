@@ -36,6 +36,17 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 /// An answer, or why the gateway refused.
 pub type Answer = Result<Value, ErrorBody>;
 
+/// What came of a call that was made once.
+#[derive(Debug)]
+pub enum Once {
+    /// It was answered.
+    Answered(Answer),
+    /// The connection was lost: nobody knows whether it was done.
+    Lost,
+    /// No answer yet: nobody knows whether it is done.
+    Slow,
+}
+
 /// Where to connect, as what and how patiently.
 #[derive(Clone)]
 pub struct Target<'a> {
@@ -72,6 +83,7 @@ pub struct Session<'a> {
 
 enum Broken {
     Lost,
+    Slow,
     Failed(Failure),
 }
 
@@ -105,6 +117,11 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn dials(&self) -> u32 {
         self.dials
+    }
+
+    /// Tells that a stage was passed.
+    pub fn passed(&self, stage: Stage, since: Instant) {
+        self.dialer.progress.passed(stage, since);
     }
 
     /// Whether the gateway rejected our credential: nothing may dial it again by itself.
@@ -171,9 +188,10 @@ impl<'a> Session<'a> {
         let (mut losses, mut pause) = (0, self.dialer.limits.redial_min);
         loop {
             self.ensure().await?;
-            match self.exchange(requests, &mut answers).await {
+            match self.exchange(requests, &mut answers, self.dialer.limits.call).await {
                 Ok(()) => {}
                 Err(Broken::Failed(failure)) => return Err(failure.into()),
+                Err(Broken::Slow) => return Err(self.too_slow().into()),
                 Err(Broken::Lost) if losses < LOSSES_MAX => {
                     losses += 1;
                     continue;
@@ -195,16 +213,22 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// One call that is not repeated when its answer is lost; `None` says that the outcome is unknown.
+    /// One call that is not repeated when its answer is lost or does not come within `limit`.
     ///
     /// # Errors
-    /// No connection, or no answer in time.
-    pub async fn ask_once(&mut self, method: &'static str, params: Value) -> Result<Option<Answer>, Refused> {
+    /// No connection.
+    pub async fn ask_once(
+        &mut self,
+        method: &'static str,
+        params: Value,
+        limit: Duration,
+    ) -> Result<Once, Refused> {
         self.ensure().await?;
         let mut answers = [None];
-        match self.exchange(&[(method, params)], &mut answers).await {
-            Ok(()) => Ok(answers.into_iter().flatten().next()),
-            Err(Broken::Lost) => Ok(None),
+        match self.exchange(&[(method, params)], &mut answers, limit).await {
+            Ok(()) => Ok(answers.into_iter().flatten().next().map_or(Once::Lost, Once::Answered)),
+            Err(Broken::Lost) => Ok(Once::Lost),
+            Err(Broken::Slow) => Ok(Once::Slow),
             Err(Broken::Failed(failure)) => Err(failure.into()),
         }
     }
@@ -260,10 +284,15 @@ impl<'a> Session<'a> {
     }
 
     fn note(&mut self, incoming: Option<Incoming>) {
-        if let Some(Incoming::Event { name, .. }) = incoming
-            && name == "shutdown"
-        {
-            self.restarts.shutdown(Instant::now());
+        match incoming {
+            Some(Incoming::Event { name, .. }) if name == "shutdown" => {
+                self.restarts.shutdown(Instant::now());
+            }
+            // An answer that was not waited for any more can still announce a restart.
+            Some(Incoming::Answer { result: Ok(payload), .. }) => {
+                self.restarts.answer(&payload, Instant::now());
+            }
+            Some(Incoming::Event { .. } | Incoming::Answer { .. } | Incoming::Unknown) | None => {}
         }
     }
 
@@ -271,6 +300,18 @@ impl<'a> Session<'a> {
         debug!(stage = %self.stage, "the connection was lost");
         self.open = None;
         self.restarts.dropped(Instant::now());
+    }
+
+    /// How long one call may take.
+    #[must_use]
+    pub fn call_limit(&self) -> Duration {
+        self.dialer.limits.call
+    }
+
+    /// The failure of a call that takes too long.
+    #[must_use]
+    pub fn too_slow(&self) -> Failure {
+        timed_out(self.stage, self.target.url)
     }
 
     /// The failure of a call whose connection was lost too often.
@@ -342,8 +383,10 @@ impl<'a> Session<'a> {
         })?;
         let Target { token, mode, secrets, .. } = &self.target;
         let peer = Peer { url, token: *token, mode: *mode, field: self.field, secrets };
+        let shaking = Instant::now();
         match shake(self.dialer, peer, &mut socket).instrument(debug_span!("ws.handshake")).await {
             Ok(hello) => {
+                self.dialer.progress.passed(Stage::Handshake, shaking);
                 self.open = Some((socket, hello));
                 self.was_open = true;
                 Ok(())
@@ -376,6 +419,7 @@ impl<'a> Session<'a> {
         &mut self,
         requests: &[(&'static str, Value)],
         answers: &mut [Option<Answer>],
+        patience: Duration,
     ) -> Result<(), Broken> {
         let Some((socket, hello)) = &mut self.open else { return Err(Broken::Lost) };
         let mut waiting: Vec<(String, usize)> = Vec::new();
@@ -392,17 +436,17 @@ impl<'a> Session<'a> {
                 return Err(Broken::Failed(Failure::new(self.stage, Cause::CallRefused, detail)));
             }
             waiting.push((id, index));
-            let sent = timeout(self.dialer.limits.call, socket.send(Message::text(text))).await;
+            let sent = timeout(patience, socket.send(Message::text(text))).await;
             match sent {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
                     self.lost();
                     return Err(Broken::Lost);
                 }
-                Err(_) => return Err(self.too_slow()),
+                Err(_) => return Err(Broken::Slow),
             }
         }
-        let mut limit = Instant::now() + self.dialer.limits.call;
+        let mut limit = Instant::now() + patience;
         while !waiting.is_empty() {
             let Some((id, result)) = self.next_answer(limit).await? else { continue };
             let Some(found) = waiting.iter().position(|(wanted, _)| *wanted == id) else { continue };
@@ -410,7 +454,7 @@ impl<'a> Session<'a> {
             if let Some(slot) = answers.get_mut(index) {
                 *slot = Some(result);
             }
-            limit = Instant::now() + self.dialer.limits.call;
+            limit = Instant::now() + patience;
         }
         Ok(())
     }
@@ -419,7 +463,7 @@ impl<'a> Session<'a> {
         let Some((socket, _)) = &mut self.open else { return Err(Broken::Lost) };
         let left = limit.saturating_duration_since(Instant::now());
         match timeout(left, socket.next()).await {
-            Err(_) => Err(self.too_slow()),
+            Err(_) => Err(Broken::Slow),
             Ok(Some(Ok(Message::Text(text)))) => match frame::parse(&text) {
                 Ok(Incoming::Answer { id, result }) => {
                     self.restarts.answered(Instant::now());
@@ -447,10 +491,6 @@ impl<'a> Session<'a> {
             }
             Ok(Some(Ok(_))) => Ok(None),
         }
-    }
-
-    fn too_slow(&self) -> Broken {
-        Broken::Failed(timed_out(self.stage, self.target.url))
     }
 }
 

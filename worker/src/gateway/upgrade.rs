@@ -27,6 +27,8 @@ const NO_HTTP: &str = "What answers there does not speak HTTP. Is this an OpenCl
 pub enum NotUpgraded {
     /// Reset before a byte of an answer: it may be a TLS port.
     Reset,
+    /// Closed before a byte of an answer: real gateways do that on a TLS port.
+    Closed,
     /// Anything else.
     Failed(Failure),
 }
@@ -68,15 +70,11 @@ async fn read_head<S: AsyncRead + Unpin>(
     let mut chunk = [0_u8; 2048];
     loop {
         let count = stream.read(&mut chunk).await.map_err(|error| lost(&error, url))?;
+        if count == 0 && bytes.is_empty() {
+            return Err(NotUpgraded::Closed);
+        }
         if count == 0 {
-            return Err(NotUpgraded::Failed(Failure::new(
-                Stage::Handshake,
-                Cause::ClosedBeforeHello,
-                format!(
-                    "The gateway closed the connection without an answer to the upgrade. {}",
-                    reachable(url)
-                ),
-            )));
+            return Err(NotUpgraded::Failed(closed(url)));
         }
         bytes.extend(chunk.iter().take(count));
         if is_tls_record(&bytes) {
@@ -92,6 +90,14 @@ async fn read_head<S: AsyncRead + Unpin>(
             return Err(NotUpgraded::Failed(rejected(NO_HTTP)));
         }
     }
+}
+
+/// The failure for a connection that ended without an answer to the upgrade.
+#[must_use]
+pub fn closed(url: &GatewayUrl) -> Failure {
+    let detail =
+        format!("The gateway closed the connection without an answer to the upgrade. {}", reachable(url));
+    Failure::new(Stage::Handshake, Cause::ClosedBeforeHello, detail)
 }
 
 fn lost(error: &io::Error, url: &GatewayUrl) -> NotUpgraded {

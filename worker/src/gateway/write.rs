@@ -10,15 +10,12 @@ use super::{
     session::{Answer, Session},
 };
 use crate::agent::{
-    config_patch::{self, ConfigForm, Step, decide},
     files,
-    templates::{Facts, HEARTBEAT_PROMPT, Template, WAKE_MESSAGE, render},
+    templates::{Facts, Template, WAKE_MESSAGE, render},
 };
 
-/// How often a patch is decided anew: a stale hash, a lost answer, or keys that are not known.
-const PATCH_TRIES_MAX: u32 = 5;
 /// How long "agent not found" is taken for "not yet" after a creation.
-const NOT_YET: Duration = Duration::from_secs(3);
+pub(super) const NOT_YET: Duration = Duration::from_secs(3);
 
 /// What became of the files.
 #[derive(Debug, Default)]
@@ -51,74 +48,6 @@ pub async fn create_agent(session: &mut Session<'_>, name: &str, workspace: &str
         Err(error) if error.message.contains("already exists") => Ok(own),
         Err(error) => Err(session.refused("agents.create", &error)),
     }
-}
-
-/// Gives our own entry its heartbeat; `None` for no heartbeat.
-///
-/// # Errors
-/// A refusal, or no answer.
-pub async fn write_config(
-    session: &mut Session<'_>,
-    agent_id: &str,
-    every: Option<Duration>,
-) -> Result<ConfigForm, Refused> {
-    session.stage = Stage::Config;
-    let Some(every) = every else { return Ok(ConfigForm::None) };
-    let mut wanted = config_patch::heartbeat(every, HEARTBEAT_PROMPT);
-    let mut may_drop_keys = true;
-    let not_yet_until = Instant::now() + NOT_YET;
-    let mut tries = 0;
-    let mut last = None;
-    while tries < PATCH_TRIES_MAX {
-        let held = session.call("config.get", json!({})).await?;
-        let (form, patch) = match decide(held.get("config").unwrap_or(&Value::Null), agent_id, &wanted) {
-            Step::Equal(form) => return Ok(form),
-            Step::Patch(form, patch) => (form, patch),
-            Step::Absent if Instant::now() < not_yet_until => {
-                session.watch(Instant::now() + Duration::from_millis(200)).await;
-                continue;
-            }
-            Step::Absent => {
-                let detail = "The agent is not in the gateway's configuration after it was created.";
-                return Err(Failure::new(Stage::Config, Cause::CallRefused, detail).into());
-            }
-        };
-        tries += 1;
-        let mut params = json!({"raw": patch.to_string()});
-        if let (Some(hash), Value::Object(params)) =
-            (held.get("hash").filter(|hash| hash.is_string()), &mut params)
-        {
-            params.insert("baseHash".to_owned(), hash.clone());
-        }
-        let error = match session.ask_once("config.patch", params).await? {
-            // Unknown outcome: what the gateway holds tells.
-            None => {
-                last = None;
-                continue;
-            }
-            Some(Ok(_)) => return Ok(form),
-            Some(Err(error)) => error,
-        };
-        let rejected = config_patch::rejected_keys(&error.message, &error.details);
-        let is_stale = error.message.contains("config changed") || error.message.contains("baseHash");
-        if may_drop_keys && rejected.iter().any(|key| wanted.contains_key(key)) {
-            may_drop_keys = false;
-            wanted.retain(|key, _| !rejected.contains(key));
-        } else if error.is_unavailable() {
-            let wait = session.pause(error.retry_after().unwrap_or(Duration::from_secs(1)));
-            if Instant::now() + wait >= session.deadline() {
-                return Err(session.refused("config.patch", &error));
-            }
-            session.watch(Instant::now() + wait).await;
-        } else if !is_stale {
-            return Err(session.refused("config.patch", &error));
-        }
-        last = Some(error);
-    }
-    Err(match last {
-        Some(error) => session.refused("config.patch", &error),
-        None => session.lost_for_good().into(),
-    })
 }
 
 /// Writes the agent's files.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use shared::{
     chain::chain,
-    commit::{Commit, CommitError, Finish, Then},
+    commit::{Commit, Finish, Then},
     domain::gateway::Command,
     envelope::Actor,
     execute::{Context, ExecuteError, execute},
     ids::JobId,
     job::{Job, Kind, Lease},
+    store::CommitError,
 };
 
 use crate::config::Deps;

@@ -1,0 +1,113 @@
+//! Our own entry in the gateway's configuration: read, decide, patch, and look again where the outcome is not known.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use shared::domain::gateway::failure::{Cause, Failure, Stage};
+
+use super::{
+    refusal::Refused,
+    session::{Once, Session},
+    write::NOT_YET,
+};
+use crate::agent::{
+    config_patch::{self, ConfigForm, Step, decide},
+    templates::HEARTBEAT_PROMPT,
+};
+
+/// How often a patch is decided anew: a stale hash, a lost answer, or keys that are not known.
+const PATCH_TRIES_MAX: u32 = 5;
+/// How often the configuration is read again within the time of one call because no answer came. Gateways write first
+/// and answer when the change is in effect, which can take minutes.
+const SLOW_MAX: u32 = 3;
+/// Before the configuration is read again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Gives our own entry its heartbeat; `None` for no heartbeat.
+///
+/// # Errors
+///
+/// A refusal, or no answer.
+pub async fn write_config(
+    session: &mut Session<'_>,
+    agent_id: &str,
+    every: Option<Duration>,
+) -> Result<ConfigForm, Refused> {
+    session.stage = Stage::Config;
+    let Some(every) = every else { return Ok(ConfigForm::None) };
+    let mut wanted = config_patch::heartbeat(every, HEARTBEAT_PROMPT);
+    let mut may_drop_keys = true;
+    let not_yet_until = Instant::now() + NOT_YET;
+    let mut last = None;
+    let (mut tries, mut slow) = (0, 0);
+    while tries < PATCH_TRIES_MAX {
+        let held = session.call("config.get", json!({})).await?;
+        let config = held.get("config").unwrap_or(&Value::Null);
+        // Asked after the configuration was read: what changes in between makes the hash stale.
+        let beating = if config_patch::is_explicit(config) { Vec::new() } else { beating(session).await? };
+        let (form, patch) = match decide(config, agent_id, &wanted, &beating) {
+            Step::Equal(form) => return Ok(form),
+            Step::Patch(form, patch) => (form, patch),
+            Step::Absent if Instant::now() < not_yet_until => {
+                session.watch(Instant::now() + AGAIN).await;
+                continue;
+            }
+            Step::Absent => {
+                let detail = "The agent is not in the gateway's configuration after it was created.";
+                return Err(Failure::new(Stage::Config, Cause::CallRefused, detail).into());
+            }
+        };
+        tries += 1;
+        let mut params = json!({"raw": patch.to_string()});
+        if let (Some(hash), Value::Object(params)) =
+            (held.get("hash").filter(|hash| hash.is_string()), &mut params)
+        {
+            params.insert("baseHash".to_owned(), hash.clone());
+        }
+        let limit = session.call_limit() / SLOW_MAX;
+        let error = match session.ask_once("config.patch", params, limit).await? {
+            Once::Answered(Ok(_)) => return Ok(form),
+            Once::Answered(Err(error)) => error,
+            // Unknown outcome: what the gateway holds tells.
+            Once::Lost => {
+                last = None;
+                continue;
+            }
+            Once::Slow => {
+                slow += 1;
+                if slow == SLOW_MAX {
+                    return Err(session.too_slow().into());
+                }
+                continue;
+            }
+        };
+        let rejected = config_patch::rejected_keys(&error.message, &error.details);
+        let is_stale = error.message.contains("config changed") || error.message.contains("baseHash");
+        if may_drop_keys && rejected.iter().any(|key| wanted.contains_key(key)) {
+            may_drop_keys = false;
+            wanted.retain(|key, _| !rejected.contains(key));
+        } else if error.is_unavailable() {
+            let wait = session.pause(error.retry_after().unwrap_or(Duration::from_secs(1)));
+            if Instant::now() + wait >= session.deadline() {
+                return Err(session.refused("config.patch", &error));
+            }
+            session.watch(Instant::now() + wait).await;
+        } else if error.code == "UNAVAILABLE" {
+            // It may be written and not in effect yet.
+            session.watch(Instant::now() + AGAIN).await;
+        } else if !is_stale {
+            return Err(session.refused("config.patch", &error));
+        }
+        last = Some(error);
+    }
+    Err(match last {
+        Some(error) => session.refused("config.patch", &error),
+        None => session.lost_for_good().into(),
+    })
+}
+
+/// Whose heartbeat is on now; nobody's where the gateway does not tell.
+async fn beating(session: &mut Session<'_>) -> Result<Vec<String>, Refused> {
+    let status = session.ask("status", json!({})).await?.unwrap_or(Value::Null);
+    Ok(config_patch::beating(&status))
+}
