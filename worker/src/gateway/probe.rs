@@ -81,15 +81,11 @@ pub async fn verify(session: &mut Session<'_>, minimum: &Version) -> Result<Veri
     };
     check_version(&runtime_version, minimum)?;
     if !hello.methods.is_empty() && !hello.methods.iter().any(|method| method == "agents.create") {
-        let detail =
-            "The gateway offers no agents.create. Upgrade it; check its version: openclaw --version.";
-        return Err(version_failure(
-            Cause::VersionTooLow,
-            detail.to_owned(),
-            Some(&runtime_version),
-            minimum,
-        )
-        .into());
+        let detail = format!(
+            "The gateway offers no agents.create; Mission Control needs {minimum} or newer. Upgrade it, then check: \
+             openclaw --version."
+        );
+        return Err(version_failure(Cause::VersionTooLow, detail, Some(&runtime_version), minimum).into());
     }
     session.passed(Stage::Version, telling);
     Ok(Verified {

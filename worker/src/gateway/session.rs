@@ -36,6 +36,17 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 /// An answer, or why the gateway refused.
 pub type Answer = Result<Value, ErrorBody>;
 
+/// What came of a call that was made once.
+#[derive(Debug)]
+pub enum Once {
+    /// It was answered.
+    Answered(Answer),
+    /// The connection was lost: nobody knows whether it was done.
+    Lost,
+    /// No answer yet: nobody knows whether it is done.
+    Slow,
+}
+
 /// Where to connect, as what and how patiently.
 #[derive(Clone)]
 pub struct Target<'a> {
@@ -180,7 +191,7 @@ impl<'a> Session<'a> {
             match self.exchange(requests, &mut answers, self.dialer.limits.call).await {
                 Ok(()) => {}
                 Err(Broken::Failed(failure)) => return Err(failure.into()),
-                Err(Broken::Slow) => return Err(timed_out(self.stage, self.target.url).into()),
+                Err(Broken::Slow) => return Err(self.too_slow().into()),
                 Err(Broken::Lost) if losses < LOSSES_MAX => {
                     losses += 1;
                     continue;
@@ -197,27 +208,27 @@ impl<'a> Session<'a> {
                 .iter_mut()
                 .filter(|slot| slot.as_ref().is_some_and(unavailable))
                 .for_each(|slot| *slot = None);
-            self.watch(Instant::now() + told.unwrap_or(pause)).await;
+            self.watch(Instant::now() + told.map_or(pause, |told| self.pause(told))).await;
             pause = (pause * 2).min(self.dialer.limits.redial_max);
         }
     }
 
-    /// One call that is not repeated when its answer is lost or does not come within `limit`; `None` says that the
-    /// outcome is unknown.
+    /// One call that is not repeated when its answer is lost or does not come within `limit`.
     ///
     /// # Errors
-    /// No connection, or no answer in time.
+    /// No connection.
     pub async fn ask_once(
         &mut self,
         method: &'static str,
         params: Value,
         limit: Duration,
-    ) -> Result<Option<Answer>, Refused> {
+    ) -> Result<Once, Refused> {
         self.ensure().await?;
         let mut answers = [None];
         match self.exchange(&[(method, params)], &mut answers, limit).await {
-            Ok(()) => Ok(answers.into_iter().flatten().next()),
-            Err(Broken::Lost | Broken::Slow) => Ok(None),
+            Ok(()) => Ok(answers.into_iter().flatten().next().map_or(Once::Lost, Once::Answered)),
+            Err(Broken::Lost) => Ok(Once::Lost),
+            Err(Broken::Slow) => Ok(Once::Slow),
             Err(Broken::Failed(failure)) => Err(failure.into()),
         }
     }
@@ -291,7 +302,20 @@ impl<'a> Session<'a> {
         self.restarts.dropped(Instant::now());
     }
 
-    fn lost_for_good(&self) -> Failure {
+    /// How long one call may take.
+    #[must_use]
+    pub fn call_limit(&self) -> Duration {
+        self.dialer.limits.call
+    }
+
+    /// The failure of a call that takes too long.
+    #[must_use]
+    pub fn too_slow(&self) -> Failure {
+        timed_out(self.stage, self.target.url)
+    }
+
+    /// The failure of a call whose connection was lost too often.
+    pub(super) fn lost_for_good(&self) -> Failure {
         let detail = format!(
             "The gateway closed the connection at stage {} and could not be reached again in time. Check that it \
              runs: ps aux | grep openclaw, nc -zv {} {}.",
@@ -302,9 +326,15 @@ impl<'a> Session<'a> {
         Failure::new(self.stage, Cause::ConnectionLost, detail)
     }
 
+    /// A wait that the gateway asked for, and at least as long as our own shortest: it may ask for none.
+    pub(super) fn pause(&self, told: Duration) -> Duration {
+        told.max(self.dialer.limits.redial_min)
+    }
+
+    /// Whether a call can be repeated after this pause and still be answered before the attempt ends.
     fn may_wait(&self, told: Option<Duration>, pause: Duration) -> bool {
-        let then = Instant::now() + told.unwrap_or(pause);
-        then < self.deadline && (told.is_some() || self.may_dial_at(then))
+        let then = Instant::now() + told.map_or(pause, |told| self.pause(told));
+        then + self.dialer.limits.redial_max < self.deadline && (told.is_some() || self.may_dial_at(then))
     }
 
     fn may_dial_at(&self, then: Instant) -> bool {
@@ -380,7 +410,7 @@ impl<'a> Session<'a> {
             return None;
         }
         let pause = (limits.redial_min * 2_u32.saturating_pow(repeats.min(8))).min(limits.redial_max);
-        let pause = refused.retry_after.unwrap_or(pause);
+        let pause = refused.retry_after.map_or(pause, |told| self.pause(told));
         self.may_dial_at(Instant::now() + pause).then_some(pause)
     }
 

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::Deps,
     gateway::provision::{self, Failed, Order, Provisioned, provision},
-    retry::{Next, next, pairing_poll},
+    retry::{Next, Round, next, pairing_poll},
 };
 
 /// A job that lost its worker this often ends as a failure: it may be what kills them.
@@ -78,7 +78,7 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
 
 /// Whether the registration was cancelled after a delivery may have created the agent.
 fn is_left_to_clean(known: &Known, lease: &Lease) -> bool {
-    let was_tried = lease.lost_leases > 0 || lease.job.attempt > 1 || known.agent_may_exist;
+    let was_tried = lease.lost_leases > 0 || known.agent_may_exist;
     was_tried && matches!(known.phase, Phase::Failed { cleaned: false })
 }
 
@@ -109,7 +109,7 @@ pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<O
         heartbeat_every: deps.settings.heartbeat_every,
         minimum_version: deps.settings.minimum_version.clone(),
         patience: known.operation.patience,
-        agent_may_exist: known.agent_may_exist || lease.lost_leases > 0 || lease.job.attempt > 1,
+        agent_may_exist: known.agent_may_exist || lease.lost_leases > 0,
     })
 }
 
@@ -176,13 +176,15 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
     let failure = failed.failure;
     tracing::info!(dials = failed.dials, stage = %failure.stage, cause = ?failure.cause, detail = failure.detail,
         "attempt failed");
-    let decision =
-        next(failure.cause, attempt, known.operation.patience, (rand::random(), failed.retry_after));
     let now = deps.clock.now();
+    let elapsed = known.operation.tried_for(now);
+    let round = Round { attempt, elapsed, jitter: rand::random(), asked: failed.retry_after };
+    let decision = next(failure.cause, known.operation.patience, round);
+    let agent_may_remain = matches!(failed.agent, provision::Leftover::MayRemain { .. });
     match decision {
         Next::Retry(delay) => {
             let retry_at = now + delay;
-            let command = Command::RecordAttemptFailed { attempt, failure, retry_at };
+            let command = Command::RecordAttemptFailed { attempt, failure, retry_at, agent_may_remain };
             let then = Then::RunAt { at: retry_at, attempt: attempt + 1 };
             record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
         }
@@ -210,6 +212,7 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 ),
                 request_id,
                 until,
+                agent_may_remain,
             };
             let then = Then::RunAt { at: now + delay, attempt };
             record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
