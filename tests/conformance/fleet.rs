@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
     commit::{Commit, Finish, Then},
@@ -79,6 +80,10 @@ async fn the_end_of_a_job_wakes_who_waits_for_its_gateway() {
         there.commit(commit).await.unwrap();
         soon(async { while !hears(here.as_ref(), there.as_ref()).await {} }).await;
         let lease = there.claim(claim(9)).await.unwrap().remove(0);
+        // News come in order: what was told before this position has been heard, and is forgotten.
+        let position = there.commit(append(2, 0, 2)).await.unwrap().position;
+        soon(here.positions().wait_for(|known| *known == position)).await.unwrap();
+        here.enqueued().notified().now_or_never();
         // Nothing is appended, so that no new position can tell.
         let mut end = Commit::new(StreamId::from(gateway(1)), None, 1, at(0));
         end.finish = Some(Finish { job: lease.job.id, token: lease.token, then: Then::Delete });
