@@ -52,6 +52,8 @@ pub enum Once {
 pub struct Target<'a> {
     /// The gateway.
     pub url: &'a GatewayUrl,
+    /// What it issued to our device earlier; tried first.
+    pub device_token: Option<&'a Secret>,
     /// Its token or password.
     pub token: Option<&'a Secret>,
     /// Whether its certificate is checked.
@@ -79,6 +81,8 @@ pub struct Session<'a> {
     restarts: Restarts,
     next_id: u64,
     is_rejected: bool,
+    is_device_token_refused: bool,
+    issued: Option<Secret>,
 }
 
 enum Broken {
@@ -104,7 +108,21 @@ impl<'a> Session<'a> {
             restarts: Restarts::default(),
             next_id: 0,
             is_rejected: false,
+            is_device_token_refused: false,
+            issued: None,
         }
+    }
+
+    /// The token that the gateway issued to our device over this session, if it did.
+    #[must_use]
+    pub fn issued_token(&self) -> Option<&Secret> {
+        self.issued.as_ref()
+    }
+
+    /// The credential to connect with. What was issued to our device goes first: it outlives a change of the shared
+    /// token.
+    fn credential(&self) -> Option<&'a Secret> {
+        self.target.device_token.filter(|_| !self.is_device_token_refused).or(self.target.token)
     }
 
     /// When the attempt ends.
@@ -361,6 +379,12 @@ impl<'a> Session<'a> {
                 self.field = Field::Password;
                 continue;
             }
+            // The device was removed on the gateway, or its token is too old: the shared one is another credential.
+            let has_another = self.target.device_token.is_some() && !self.is_device_token_refused;
+            if refused.failure.cause == Cause::CredentialRejected && has_another {
+                self.is_device_token_refused = true;
+                continue;
+            }
             self.is_rejected = refused.failure.cause.verdict() == Verdict::NeverRepeat;
             let Some(pause) = self.redial(&refused, repeats) else { return Err(refused) };
             sleep(pause).await;
@@ -381,12 +405,16 @@ impl<'a> Session<'a> {
                 self.dials -= 1;
             }
         })?;
-        let Target { token, mode, secrets, .. } = &self.target;
-        let peer = Peer { url, token: *token, mode: *mode, field: self.field, secrets };
+        let Target { mode, secrets, .. } = &self.target;
+        let peer = Peer { url, token: self.credential(), mode: *mode, field: self.field, secrets };
         let shaking = Instant::now();
         match shake(self.dialer, peer, &mut socket).instrument(debug_span!("ws.handshake")).await {
             Ok(hello) => {
                 self.dialer.progress.passed(Stage::Handshake, shaking);
+                if let Some(token) = &hello.device_token {
+                    self.target.secrets.push(token.clone());
+                    self.issued = Some(token.clone());
+                }
                 self.open = Some((socket, hello));
                 self.was_open = true;
                 Ok(())
