@@ -67,13 +67,9 @@ pub struct Session<'a> {
     deadline: Instant,
     restarts: Restarts,
     next_id: u64,
+    /// An answer to a [`Pending`] call that came while another call was waited for.
+    late: Option<(String, Answer)>,
     is_rejected: bool,
-}
-
-enum Broken {
-    Lost,
-    Slow,
-    Failed(Failure),
 }
 
 impl<'a> Session<'a> {
@@ -92,6 +88,7 @@ impl<'a> Session<'a> {
             deadline: Instant::now() + dialer.limits.attempt,
             restarts: Restarts::default(),
             next_id: 0,
+            late: None,
             is_rejected: false,
         }
     }
@@ -177,7 +174,7 @@ impl<'a> Session<'a> {
         let (mut losses, mut pause) = (0, self.dialer.limits.redial_min);
         loop {
             self.ensure().await?;
-            match self.exchange(requests, &mut answers, self.dialer.limits.call).await {
+            match self.exchange(requests, &mut answers).await {
                 Ok(()) => {}
                 Err(Broken::Failed(failure)) => return Err(failure.into()),
                 Err(Broken::Slow) => return Err(timed_out(self.stage, self.target.url).into()),
@@ -202,26 +199,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// One call that is not repeated when its answer is lost or does not come within `limit`; `None` says that the
-    /// outcome is unknown.
-    ///
-    /// # Errors
-    /// No connection, or no answer in time.
-    pub async fn ask_once(
-        &mut self,
-        method: &'static str,
-        params: Value,
-        limit: Duration,
-    ) -> Result<Option<Answer>, Refused> {
-        self.ensure().await?;
-        let mut answers = [None];
-        match self.exchange(&[(method, params)], &mut answers, limit).await {
-            Ok(()) => Ok(answers.into_iter().flatten().next()),
-            Err(Broken::Lost | Broken::Slow) => Ok(None),
-            Err(Broken::Failed(failure)) => Err(failure.into()),
-        }
-    }
-
     /// Whether a restart was announced that is not over.
     #[must_use]
     pub fn is_restart_announced(&self) -> bool {
@@ -240,23 +217,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads what comes until this instant or until the connection is lost.
-    pub async fn watch(&mut self, until: Instant) {
-        while let Some((socket, _)) = &mut self.open {
-            let left = until.saturating_duration_since(Instant::now());
-            match timeout(left, socket.next()).await {
-                Err(_) => return,
-                Ok(Some(Ok(Message::Text(text)))) => self.note(frame::parse(&text).ok()),
-                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => {
-                    self.lost();
-                    return;
-                }
-                Ok(Some(Ok(_))) => {}
-            }
-        }
-        sleep(until.saturating_duration_since(Instant::now())).await;
-    }
-
     /// Says goodbye, for at most 250 ms.
     pub async fn close(&mut self) {
         if let Some((socket, _)) = self.open.take() {
@@ -270,19 +230,6 @@ impl<'a> Session<'a> {
         self.first_dial = None;
         self.was_open = false;
         self.restarts = Restarts::default();
-    }
-
-    fn note(&mut self, incoming: Option<Incoming>) {
-        match incoming {
-            Some(Incoming::Event { name, .. }) if name == "shutdown" => {
-                self.restarts.shutdown(Instant::now());
-            }
-            // An answer that was not waited for any more can still announce a restart.
-            Some(Incoming::Answer { result: Ok(payload), .. }) => {
-                self.restarts.answer(&payload, Instant::now());
-            }
-            Some(Incoming::Event { .. } | Incoming::Answer { .. } | Incoming::Unknown) | None => {}
-        }
     }
 
     fn lost(&mut self) {
@@ -382,85 +329,6 @@ impl<'a> Session<'a> {
         let pause = (limits.redial_min * 2_u32.saturating_pow(repeats.min(8))).min(limits.redial_max);
         let pause = refused.retry_after.unwrap_or(pause);
         self.may_dial_at(Instant::now() + pause).then_some(pause)
-    }
-
-    /// Sends what has no answer yet and reads until all have one.
-    async fn exchange(
-        &mut self,
-        requests: &[(&'static str, Value)],
-        answers: &mut [Option<Answer>],
-        patience: Duration,
-    ) -> Result<(), Broken> {
-        let Some((socket, hello)) = &mut self.open else { return Err(Broken::Lost) };
-        let mut waiting: Vec<(String, usize)> = Vec::new();
-        for (index, (method, params)) in requests.iter().enumerate() {
-            if answers.get(index).is_none_or(Option::is_some) {
-                continue;
-            }
-            self.next_id += 1;
-            let id = format!("mc-{}", self.next_id);
-            let text = frame::request(&id, method, params);
-            if text.len() > hello.outgoing_bytes_max {
-                let detail =
-                    format!("{method} would need {} bytes, more than the gateway takes.", text.len());
-                return Err(Broken::Failed(Failure::new(self.stage, Cause::CallRefused, detail)));
-            }
-            waiting.push((id, index));
-            let sent = timeout(patience, socket.send(Message::text(text))).await;
-            match sent {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => {
-                    self.lost();
-                    return Err(Broken::Lost);
-                }
-                Err(_) => return Err(Broken::Slow),
-            }
-        }
-        let mut limit = Instant::now() + patience;
-        while !waiting.is_empty() {
-            let Some((id, result)) = self.next_answer(limit).await? else { continue };
-            let Some(found) = waiting.iter().position(|(wanted, _)| *wanted == id) else { continue };
-            let (_, index) = waiting.swap_remove(found);
-            if let Some(slot) = answers.get_mut(index) {
-                *slot = Some(result);
-            }
-            limit = Instant::now() + patience;
-        }
-        Ok(())
-    }
-
-    async fn next_answer(&mut self, limit: Instant) -> Result<Option<(String, Answer)>, Broken> {
-        let Some((socket, _)) = &mut self.open else { return Err(Broken::Lost) };
-        let left = limit.saturating_duration_since(Instant::now());
-        match timeout(left, socket.next()).await {
-            Err(_) => Err(Broken::Slow),
-            Ok(Some(Ok(Message::Text(text)))) => match frame::parse(&text) {
-                Ok(Incoming::Answer { id, result }) => {
-                    self.restarts.answered(Instant::now());
-                    if let Ok(payload) = &result {
-                        self.restarts.answer(payload, Instant::now());
-                    }
-                    Ok(Some((id, result)))
-                }
-                other => {
-                    self.note(other.ok());
-                    Ok(None)
-                }
-            },
-            Ok(Some(Ok(Message::Close(_))) | None) => {
-                self.lost();
-                Err(Broken::Lost)
-            }
-            Ok(Some(Err(error))) => {
-                self.lost();
-                if !is_violation(&error) {
-                    return Err(Broken::Lost);
-                }
-                let detail = "A frame of the gateway is larger than 32 MiB or not valid.";
-                Err(Broken::Failed(Failure::new(self.stage, Cause::ProtocolViolation, detail)))
-            }
-            Ok(Some(Ok(_))) => Ok(None),
-        }
     }
 }
 
