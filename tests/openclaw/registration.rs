@@ -1,6 +1,9 @@
 //! How a test registers a gateway: the one place that knows by which way. It is the documented one.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use harness::{
     databases::{TestStore, sqlite},
@@ -108,7 +111,7 @@ pub(crate) struct MissionControl {
 impl MissionControl {
     pub(crate) async fn start() -> Self {
         let store = sqlite().await;
-        let world = World::with(store.store.clone(), Setup::default()).await;
+        let world = World::with(Arc::clone(&store.store), Setup::default()).await;
         Self { world, _store: store }
     }
 
