@@ -2,9 +2,10 @@
 //!
 //! No task runs beside the caller: dropping a future of this file drops its socket and nothing else.
 
+mod wire;
+
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use shared::{
     domain::gateway::{
@@ -14,24 +15,23 @@ use shared::{
     },
     secret::{Secret, sanitize},
 };
-use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::time::sleep;
 use tracing::{Instrument, debug, debug_span};
 
 use super::{
     Dialer,
     connect::{Socket, connect, timed_out},
-    frame::{self, ErrorBody, Incoming},
-    handshake::{Field, Hello, Mode, Peer, is_violation, shake},
+    frame::ErrorBody,
+    handshake::{Field, Hello, Mode, Peer, shake},
     refusal::{self, Refused},
     restart::Restarts,
     tls::Certificate,
 };
+use wire::{Broken, close};
+pub use wire::{Pending, Progress};
 
 /// How often one call is repeated because its connection was lost.
 const LOSSES_MAX: u32 = 8;
-/// How long our Close may take.
-const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 
 /// An answer, or why the gateway refused.
 pub type Answer = Result<Value, ErrorBody>;
@@ -330,12 +330,4 @@ impl<'a> Session<'a> {
         let pause = refused.retry_after.unwrap_or(pause);
         self.may_dial_at(Instant::now() + pause).then_some(pause)
     }
-}
-
-async fn close(mut socket: Socket) {
-    let goodbye = async {
-        let _ = socket.close(None).await;
-        while let Some(Ok(_)) = socket.next().await {}
-    };
-    let _ = timeout(CLOSE_LIMIT, goodbye).await;
 }

@@ -2,10 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::domain::gateway::failure::{Cause, Failure, Stage};
 
-use super::{frame::ErrorBody, refusal::Refused, session::Session, write::NOT_YET};
+use super::{
+    frame::ErrorBody,
+    refusal::Refused,
+    session::{Pending, Progress, Session},
+    write::NOT_YET,
+};
 use crate::agent::{
     config_patch::{self, ConfigForm, Step, decide},
     templates::HEARTBEAT_PROMPT,
@@ -13,9 +18,11 @@ use crate::agent::{
 
 /// How often a patch is decided anew: a stale hash, a lost answer, or keys that are not known.
 const PATCH_TRIES_MAX: u32 = 5;
-/// How long the answer to a patch is waited for before the configuration is read again. Gateways write first and answer
-/// when the change is in effect, which can take minutes.
-const PATCH_LIMIT: Duration = Duration::from_secs(5);
+/// How long the answer to a patch is waited for before the configuration is read again, and again. Gateways write first
+/// and answer when the change is in effect, which can take minutes.
+const PATCH_LOOK: Duration = Duration::from_secs(4);
+/// So often; then the patch is sent once more. Not earlier: a gateway counts patches, and takes 3 a minute.
+const PATCH_LOOKS: u32 = 4;
 /// Before the configuration is read again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -60,11 +67,12 @@ pub async fn write_config(
         {
             params.insert("baseHash".to_owned(), hash.clone());
         }
-        let error = match session.ask_once("config.patch", params, PATCH_LIMIT).await? {
-            // Unknown outcome: what the gateway holds tells.
-            None => continue,
-            Some(Ok(_)) => return Ok(form),
-            Some(Err(error)) => error,
+        let pending = session.send("config.patch", params).await?;
+        let error = match outcome(session, &pending, (agent_id, &wanted)).await? {
+            Outcome::Written => return Ok(form),
+            // What the gateway holds tells.
+            Outcome::Unknown => continue,
+            Outcome::Refused(error) => error,
         };
         let rejected = config_patch::rejected_keys(&error.message, &error.details);
         let is_stale = error.message.contains("config changed") || error.message.contains("baseHash");
@@ -88,6 +96,33 @@ pub async fn write_config(
     let error = last
         .unwrap_or_else(|| ErrorBody { message: "its answer was lost".to_owned(), ..ErrorBody::default() });
     Err(session.refused("config.patch", &error))
+}
+
+enum Outcome {
+    Written,
+    Unknown,
+    Refused(ErrorBody),
+}
+
+async fn outcome(
+    session: &mut Session<'_>,
+    pending: &Pending,
+    (agent_id, wanted): (&str, &Map<String, Value>),
+) -> Result<Outcome, Refused> {
+    for _ in 0..PATCH_LOOKS {
+        match session.progress(pending, Instant::now() + PATCH_LOOK).await? {
+            Progress::Answered(Ok(_)) => return Ok(Outcome::Written),
+            Progress::Answered(Err(error)) => return Ok(Outcome::Refused(error)),
+            Progress::Lost => break,
+            Progress::Waiting => {}
+        }
+        let held = session.call("config.get", json!({})).await?;
+        let step = decide(held.get("config").unwrap_or(&Value::Null), agent_id, wanted, &[]);
+        if matches!(step, Step::Equal(_)) {
+            return Ok(Outcome::Written);
+        }
+    }
+    Ok(Outcome::Unknown)
 }
 
 /// Whose heartbeat is on now; nobody's where the gateway does not tell.
