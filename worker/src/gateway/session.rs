@@ -3,10 +3,10 @@
 //! No task runs beside the caller: dropping a future of this file drops its socket and nothing else.
 
 mod dial;
+mod wire;
 
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use shared::{
     domain::gateway::{
@@ -16,38 +16,25 @@ use shared::{
     },
     secret::{Secret, sanitize},
 };
-use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
 use tracing::debug;
 
 use super::{
     Dialer,
     connect::{Socket, timed_out},
-    frame::{self, ErrorBody, Incoming},
-    handshake::{Field, Hello, Mode, is_violation},
+    frame::ErrorBody,
+    handshake::{Field, Hello, Mode},
     refusal::{self, Refused},
     restart::Restarts,
     tls::Certificate,
 };
+use wire::{Broken, close};
+pub use wire::{Pending, Progress};
 
 /// How often one call is repeated because its connection was lost.
 const LOSSES_MAX: u32 = 8;
-/// How long our Close may take.
-const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 
 /// An answer, or why the gateway refused.
 pub type Answer = Result<Value, ErrorBody>;
-
-/// What came of a call that was made once.
-#[derive(Debug)]
-pub enum Once {
-    /// It was answered.
-    Answered(Answer),
-    /// The connection was lost: nobody knows whether it was done.
-    Lost,
-    /// No answer yet: nobody knows whether it is done.
-    Slow,
-}
 
 /// Where to connect, as what and how patiently.
 #[derive(Clone)]
@@ -85,12 +72,8 @@ pub struct Session<'a> {
     is_rejected: bool,
     is_device_token_refused: bool,
     issued: Option<Secret>,
-}
-
-enum Broken {
-    Lost,
-    Slow,
-    Failed(Failure),
+    /// The last answer that nobody waited for any more.
+    late: Option<(String, Answer)>,
 }
 
 impl<'a> Session<'a> {
@@ -112,6 +95,7 @@ impl<'a> Session<'a> {
             is_rejected: false,
             is_device_token_refused: false,
             issued: None,
+            late: None,
         }
     }
 
@@ -202,7 +186,7 @@ impl<'a> Session<'a> {
         let (mut losses, mut pause) = (0, self.dialer.limits.redial_min);
         loop {
             self.ensure().await?;
-            match self.exchange(requests, &mut answers, self.dialer.limits.call).await {
+            match self.exchange(requests, &mut answers).await {
                 Ok(()) => {}
                 Err(Broken::Failed(failure)) => return Err(failure.into()),
                 Err(Broken::Slow) => return Err(self.too_slow().into()),
@@ -227,26 +211,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// One call that is not repeated when its answer is lost or does not come within `limit`.
-    ///
-    /// # Errors
-    /// No connection.
-    pub async fn ask_once(
-        &mut self,
-        method: &'static str,
-        params: Value,
-        limit: Duration,
-    ) -> Result<Once, Refused> {
-        self.ensure().await?;
-        let mut answers = [None];
-        match self.exchange(&[(method, params)], &mut answers, limit).await {
-            Ok(()) => Ok(answers.into_iter().flatten().next().map_or(Once::Lost, Once::Answered)),
-            Err(Broken::Lost) => Ok(Once::Lost),
-            Err(Broken::Slow) => Ok(Once::Slow),
-            Err(Broken::Failed(failure)) => Err(failure.into()),
-        }
-    }
-
     /// Whether a restart was announced that is not over.
     #[must_use]
     pub fn is_restart_announced(&self) -> bool {
@@ -265,23 +229,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads what comes until this instant or until the connection is lost.
-    pub async fn watch(&mut self, until: Instant) {
-        while let Some((socket, _)) = &mut self.open {
-            let left = until.saturating_duration_since(Instant::now());
-            match timeout(left, socket.next()).await {
-                Err(_) => return,
-                Ok(Some(Ok(Message::Text(text)))) => self.note(frame::parse(&text).ok()),
-                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => {
-                    self.lost();
-                    return;
-                }
-                Ok(Some(Ok(_))) => {}
-            }
-        }
-        sleep(until.saturating_duration_since(Instant::now())).await;
-    }
-
     /// Says goodbye, for at most 250 ms.
     pub async fn close(&mut self) {
         if let Some((socket, _)) = self.open.take() {
@@ -295,19 +242,6 @@ impl<'a> Session<'a> {
         self.first_dial = None;
         self.was_open = false;
         self.restarts = Restarts::default();
-    }
-
-    fn note(&mut self, incoming: Option<Incoming>) {
-        match incoming {
-            Some(Incoming::Event { name, .. }) if name == "shutdown" => {
-                self.restarts.shutdown(Instant::now());
-            }
-            // An answer that was not waited for any more can still announce a restart.
-            Some(Incoming::Answer { result: Ok(payload), .. }) => {
-                self.restarts.answer(&payload, Instant::now());
-            }
-            Some(Incoming::Event { .. } | Incoming::Answer { .. } | Incoming::Unknown) | None => {}
-        }
     }
 
     fn lost(&mut self) {
@@ -344,92 +278,4 @@ impl<'a> Session<'a> {
     pub(super) fn pause(&self, told: Duration) -> Duration {
         told.max(self.dialer.limits.redial_min)
     }
-
-    /// Whether a call can be repeated after this pause and still be answered before the attempt ends.
-    /// Sends what has no answer yet and reads until all have one.
-    async fn exchange(
-        &mut self,
-        requests: &[(&'static str, Value)],
-        answers: &mut [Option<Answer>],
-        patience: Duration,
-    ) -> Result<(), Broken> {
-        let Some((socket, hello)) = &mut self.open else { return Err(Broken::Lost) };
-        let mut waiting: Vec<(String, usize)> = Vec::new();
-        for (index, (method, params)) in requests.iter().enumerate() {
-            if answers.get(index).is_none_or(Option::is_some) {
-                continue;
-            }
-            self.next_id += 1;
-            let id = format!("mc-{}", self.next_id);
-            let text = frame::request(&id, method, params);
-            if text.len() > hello.outgoing_bytes_max {
-                let detail =
-                    format!("{method} would need {} bytes, more than the gateway takes.", text.len());
-                return Err(Broken::Failed(Failure::new(self.stage, Cause::CallRefused, detail)));
-            }
-            waiting.push((id, index));
-            let sent = timeout(patience, socket.send(Message::text(text))).await;
-            match sent {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => {
-                    self.lost();
-                    return Err(Broken::Lost);
-                }
-                Err(_) => return Err(Broken::Slow),
-            }
-        }
-        let mut limit = Instant::now() + patience;
-        while !waiting.is_empty() {
-            let Some((id, result)) = self.next_answer(limit).await? else { continue };
-            let Some(found) = waiting.iter().position(|(wanted, _)| *wanted == id) else { continue };
-            let (_, index) = waiting.swap_remove(found);
-            if let Some(slot) = answers.get_mut(index) {
-                *slot = Some(result);
-            }
-            limit = Instant::now() + patience;
-        }
-        Ok(())
-    }
-
-    async fn next_answer(&mut self, limit: Instant) -> Result<Option<(String, Answer)>, Broken> {
-        let Some((socket, _)) = &mut self.open else { return Err(Broken::Lost) };
-        let left = limit.saturating_duration_since(Instant::now());
-        match timeout(left, socket.next()).await {
-            Err(_) => Err(Broken::Slow),
-            Ok(Some(Ok(Message::Text(text)))) => match frame::parse(&text) {
-                Ok(Incoming::Answer { id, result }) => {
-                    self.restarts.answered(Instant::now());
-                    if let Ok(payload) = &result {
-                        self.restarts.answer(payload, Instant::now());
-                    }
-                    Ok(Some((id, result)))
-                }
-                other => {
-                    self.note(other.ok());
-                    Ok(None)
-                }
-            },
-            Ok(Some(Ok(Message::Close(_))) | None) => {
-                self.lost();
-                Err(Broken::Lost)
-            }
-            Ok(Some(Err(error))) => {
-                self.lost();
-                if !is_violation(&error) {
-                    return Err(Broken::Lost);
-                }
-                let detail = "A frame of the gateway is larger than 32 MiB or not valid.";
-                Err(Broken::Failed(Failure::new(self.stage, Cause::ProtocolViolation, detail)))
-            }
-            Ok(Some(Ok(_))) => Ok(None),
-        }
-    }
-}
-
-async fn close(mut socket: Socket) {
-    let goodbye = async {
-        let _ = socket.close(None).await;
-        while let Some(Ok(_)) = socket.next().await {}
-    };
-    let _ = timeout(CLOSE_LIMIT, goodbye).await;
 }

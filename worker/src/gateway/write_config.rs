@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::domain::gateway::failure::{Cause, Failure, Stage};
 
 use super::{
+    frame::ErrorBody,
     refusal::Refused,
-    session::{Once, Session},
+    session::{Pending, Progress, Session},
     write::NOT_YET,
 };
 use crate::agent::{
@@ -17,9 +18,10 @@ use crate::agent::{
 
 /// How often a patch is decided anew: a stale hash, a lost answer, or keys that are not known.
 const PATCH_TRIES_MAX: u32 = 5;
-/// How often the configuration is read again within the time of one call because no answer came. Gateways write first
-/// and answer when the change is in effect, which can take minutes.
-const SLOW_MAX: u32 = 3;
+/// How often the configuration is read within the time of one call because no answer came. Gateways write first and
+/// answer when the change is in effect, which can take minutes. The patch is not sent again meanwhile: a gateway counts
+/// patches, and takes 3 a minute.
+const PATCH_LOOKS: u32 = 4;
 /// Before the configuration is read again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -39,7 +41,7 @@ pub async fn write_config(
     let mut may_drop_keys = true;
     let not_yet_until = Instant::now() + NOT_YET;
     let mut last = None;
-    let (mut tries, mut slow) = (0, 0);
+    let mut tries = 0;
     while tries < PATCH_TRIES_MAX {
         let held = session.call("config.get", json!({})).await?;
         let config = held.get("config").unwrap_or(&Value::Null);
@@ -64,22 +66,15 @@ pub async fn write_config(
         {
             params.insert("baseHash".to_owned(), hash.clone());
         }
-        let limit = session.call_limit() / SLOW_MAX;
-        let error = match session.ask_once("config.patch", params, limit).await? {
-            Once::Answered(Ok(_)) => return Ok(form),
-            Once::Answered(Err(error)) => error,
-            // Unknown outcome: what the gateway holds tells.
-            Once::Lost => {
+        let pending = session.send("config.patch", params).await?;
+        let error = match outcome(session, &pending, (agent_id, &wanted)).await? {
+            Outcome::Written => return Ok(form),
+            // What the gateway holds tells.
+            Outcome::Unknown => {
                 last = None;
                 continue;
             }
-            Once::Slow => {
-                slow += 1;
-                if slow == SLOW_MAX {
-                    return Err(session.too_slow().into());
-                }
-                continue;
-            }
+            Outcome::Refused(error) => error,
         };
         let rejected = config_patch::rejected_keys(&error.message, &error.details);
         let is_stale = error.message.contains("config changed") || error.message.contains("baseHash");
@@ -104,6 +99,34 @@ pub async fn write_config(
         Some(error) => session.refused("config.patch", &error),
         None => session.lost_for_good().into(),
     })
+}
+
+enum Outcome {
+    Written,
+    Unknown,
+    Refused(ErrorBody),
+}
+
+async fn outcome(
+    session: &mut Session<'_>,
+    pending: &Pending,
+    (agent_id, wanted): (&str, &Map<String, Value>),
+) -> Result<Outcome, Refused> {
+    let look = session.call_limit() / PATCH_LOOKS;
+    for _ in 0..PATCH_LOOKS {
+        match session.progress(pending, Instant::now() + look).await? {
+            Progress::Answered(Ok(_)) => return Ok(Outcome::Written),
+            Progress::Answered(Err(error)) => return Ok(Outcome::Refused(error)),
+            Progress::Lost => return Ok(Outcome::Unknown),
+            Progress::Waiting => {}
+        }
+        let held = session.call("config.get", json!({})).await?;
+        let step = decide(held.get("config").unwrap_or(&Value::Null), agent_id, wanted, &[]);
+        if matches!(step, Step::Equal(_)) {
+            return Ok(Outcome::Written);
+        }
+    }
+    Err(session.too_slow().into())
 }
 
 /// Whose heartbeat is on now; nobody's where the gateway does not tell.

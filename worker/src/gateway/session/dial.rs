@@ -28,6 +28,7 @@ impl<'a> Session<'a> {
         self.target.device_token.filter(|_| !self.is_device_token_refused).or(self.target.token)
     }
 
+    /// Whether a call can be repeated after this pause and still be answered before the attempt ends.
     pub(super) fn may_wait(&self, told: Option<Duration>, pause: Duration) -> bool {
         let then = Instant::now() + told.map_or(pause, |told| self.pause(told));
         then + self.dialer.limits.redial_max < self.deadline && (told.is_some() || self.may_dial_at(then))
