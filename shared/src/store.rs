@@ -85,9 +85,15 @@ impl StoreError {
     /// Whether the database is away or busy, so that the same may succeed later.
     #[must_use]
     pub fn is_away(&self) -> bool {
+        use sqlx::migrate::MigrateError;
         match self {
-            Self::Database { .. } | Self::NotOpen { .. } | Self::Closed => true,
-            Self::Migrate(_) | Self::Unreadable { .. } | Self::File { .. } | Self::Setting { .. } => false,
+            Self::Database { .. } | Self::Closed => true,
+            Self::NotOpen { source } => source.is_away(),
+            // A connection that was lost, as against a schema that does not fit.
+            Self::Migrate(error) => {
+                matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
+            }
+            Self::Unreadable { .. } | Self::File { .. } | Self::Setting { .. } => false,
         }
     }
 

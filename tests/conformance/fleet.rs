@@ -6,16 +6,18 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
-    commit::{Finish, Then},
+    commit::{Commit, Finish, Then},
+    envelope::StreamId,
     job::Lease,
     store::{Claim, Location, Store, StoreError},
     verify::{Verdict, verify},
 };
 use tokio::time::timeout;
 
-use crate::{append, at, fleets, job, shared_databases, soon};
+use crate::{append, at, fleets, gateway, job, shared_databases, soon};
 
 const LEASE: Duration = Duration::from_secs(8);
 
@@ -48,6 +50,69 @@ async fn a_commit_of_another_process_moves_the_position_and_wakes_the_worker() {
         soon(enqueued.notified()).await;
         soon(async { while !hears(here.as_ref(), there.as_ref()).await {} }).await;
         assert_eq!(here.head().await.unwrap().position, 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn commits_of_another_process_are_told_and_not_only_found_by_the_timer() {
+    for (name, database) in shared_databases().await {
+        let (here, there) = (database.open().await, database.open().await);
+        let mut positions = here.positions();
+        there.commit(append(100, 0, 100)).await.unwrap();
+        soon(positions.wait_for(|position| *position == 1)).await.unwrap();
+        // The timer would need a second for each.
+        let told = async {
+            for number in 1..=20_u64 {
+                there.commit(append(number.into(), 0, number.into())).await.unwrap();
+                positions.wait_for(|position| *position == number + 1).await.unwrap();
+            }
+        };
+        assert!(timeout(Duration::from_secs(10), told).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_job_wakes_who_waits_for_its_gateway() {
+    for (name, database) in shared_databases().await {
+        let (here, there) = (database.open().await, database.open().await);
+        let mut commit = append(1, 0, 1);
+        commit.jobs = vec![job(1, "a", at(0)), job(2, "a", at(0))];
+        there.commit(commit).await.unwrap();
+        soon(async { while !hears(here.as_ref(), there.as_ref()).await {} }).await;
+        let lease = there.claim(claim(9)).await.unwrap().remove(0);
+        // News come in order: what was told before this position has been heard, and is forgotten.
+        let position = there.commit(append(2, 0, 2)).await.unwrap().position;
+        soon(here.positions().wait_for(|known| *known == position)).await.unwrap();
+        here.enqueued().notified().now_or_never();
+        // Nothing is appended, so that no new position can tell.
+        let mut end = Commit::new(StreamId::from(gateway(1)), None, 1, at(0));
+        end.finish = Some(Finish { job: lease.job.id, token: lease.token, then: Then::Delete });
+        there.commit(end).await.unwrap();
+        soon(here.enqueued().notified()).await;
+        assert_eq!(here.claim(claim(9)).await.unwrap().len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_not_taken_over_while_its_outcome_is_being_written() {
+    for (name, database) in shared_databases().await {
+        let (here, there) = (database.open().await, database.open().await);
+        let mut commit = append(1, 0, 1);
+        commit.jobs = vec![job(1, "a", at(0))];
+        here.commit(commit).await.unwrap();
+        let short = Claim { lease: Duration::from_millis(1), ..claim(1) };
+        let lease = here.claim(short).await.unwrap().remove(0);
+        soon(async { while there.due_in(at(0)).await.unwrap() != Some(Duration::ZERO) {} }).await;
+        let events = database.begin_hold_of_events().await;
+        let finishing = tokio::spawn({
+            let here = Arc::clone(&here);
+            async move { finish(here.as_ref(), &lease, 2).await }
+        });
+        soon(async { while !database.has_waiting_session().await {} }).await;
+        assert!(there.claim(claim(9)).await.unwrap().is_empty(), "{name}");
+        events.commit().await;
+        soon(finishing).await.unwrap();
+        assert!(there.jobs().await.unwrap().is_empty(), "{name}");
     }
 }
 

@@ -11,7 +11,7 @@ use shared::store::{Store, sqlite::SqliteStore};
 
 pub use self::{
     cluster::{Cluster, Durability},
-    server::{OpenClaim, ServerDatabase},
+    server::{OpenTransaction, ServerDatabase},
 };
 
 /// Where a test's store keeps its data.

@@ -181,6 +181,13 @@ impl FakeGateway {
         self.shared.state().faults.approve_pairing();
     }
 
+    /// Forgets every paired device and the token it was issued, as `devices remove` does.
+    pub fn forget_devices(&self) {
+        let mut state = self.shared.state();
+        state.paired.clear();
+        state.device_tokens.clear();
+    }
+
     /// Writes the configuration behind everybody's back, as a person would.
     pub fn edit_config(&self, edit: impl FnOnce(&mut Value)) {
         edit(&mut self.shared.state().config);

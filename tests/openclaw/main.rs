@@ -8,5 +8,9 @@
     reason = "an assertion that does not hold, and a gateway that does not work, must stop the test"
 )]
 
+mod modes;
+mod outages;
+mod pairing;
 mod registration;
+mod removal;
 mod token;

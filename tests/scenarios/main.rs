@@ -7,6 +7,7 @@
 )]
 
 mod faults;
+mod pairing;
 mod process;
 mod registration;
 mod secrets;

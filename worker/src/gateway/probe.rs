@@ -50,7 +50,8 @@ pub async fn probe(
 ) -> Result<Verified, Failure> {
     let (certificate, mode) = connection;
     let secrets = token.into_iter().cloned().collect();
-    let target = Target { url, token, certificate, mode, patience: Patience::Waiting, secrets };
+    let patience = Patience::Waiting;
+    let target = Target { url, device_token: None, token, certificate, mode, patience, secrets };
     let mut session = Session::new(dialer, target);
     let result = timeout(dialer.limits.attempt, verify(&mut session, minimum)).await;
     let stage = session.stage;

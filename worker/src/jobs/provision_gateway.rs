@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use shared::{
     chain::chain,
-    commit::{Commit, CredentialChange, Then},
+    commit::{Commit, CredentialChange, SecretChange, Then},
     domain::gateway::{
         Command, Gateway, Known, Phase,
         command::Leftover,
@@ -14,7 +14,7 @@ use shared::{
     },
     execute::load,
     job::{Kind, Lease},
-    register::{TOKEN_KEPT_HOURS, agent_token_owner, gateway_token_owner},
+    register::{TOKEN_KEPT_HOURS, agent_token_owner, device_token_owner, gateway_token_owner},
     secret::Secret,
     token,
 };
@@ -90,6 +90,7 @@ async fn again_later(deps: &Deps, lease: &Lease) {
 pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<Order, String> {
     let request = &known.request;
     let token = open(deps, &gateway_token_owner(request.gateway)).await?;
+    let device_token = open(deps, &device_token_owner(request.gateway)).await?;
     let agent_token = open(deps, &agent_token_owner(request.gateway)).await?;
     if request.has_token && token.is_none() {
         return Err("the sealed gateway token is missing".to_owned());
@@ -100,6 +101,7 @@ pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<O
         name: request.name.clone(),
         url: request.url.clone(),
         workspace_root: request.workspace_root.clone(),
+        device_token,
         token,
         allow_insecure_tls: request.allow_insecure_tls,
         disable_device_pairing: request.disable_device_pairing,
@@ -119,7 +121,7 @@ async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
 }
 
 async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisioned) {
-    let Provisioned { verified, agent, dials } = provisioned;
+    let Provisioned { verified, agent, dials, issued_token } = provisioned;
     tracing::info!(dials, runtime_version = verified.runtime_version, "gateway provisioned");
     metrics::counter!("mission_control_creations_total", "outcome" => "succeeded", "code" => "").increment(1);
     let config_form = serde_json::to_value(agent.config_form).ok();
@@ -143,8 +145,13 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
     // From this commit on the agent's token is accepted.
     let hash = token::hash(order.agent_token.expose()).to_vec();
     let subject = order.agent_id.to_string();
+    let owner = device_token_owner(lease.job.gateway);
+    let issued = issued_token.as_ref().and_then(|token| deps.vault.seal(&owner, token).ok());
     let complete = |commit: &mut Commit| {
         commit.credentials.push(CredentialChange::Put { hash: hash.clone(), subject: subject.clone() });
+        if let Some(sealed) = issued.clone() {
+            commit.secrets.push(SecretChange::Put { owner: owner.clone(), sealed });
+        }
     };
     let recorded = try_record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
     if recorded == Recorded::Refused {
