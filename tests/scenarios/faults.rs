@@ -6,6 +6,12 @@
 mod calls;
 mod case;
 mod handshake;
+mod left_behind;
+mod outcome;
+mod patience;
 mod reach;
+mod restarts;
 mod run;
+mod standing;
+mod texts;
 mod version;

@@ -33,6 +33,13 @@ pub(super) enum End {
     },
 }
 
+/// Connections, those of the clean-up within the attempt included.
+#[derive(Debug, Clone)]
+pub(super) enum Dials {
+    Within(RangeInclusive<usize>),
+    AsRestarted,
+}
+
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
@@ -45,8 +52,9 @@ pub(super) struct Case {
     /// Whether nobody waits for the answer.
     pub(super) is_background: bool,
     pub(super) end: End,
-    /// Connections, those of the clean-up within the attempt included.
-    pub(super) dials: RangeInclusive<usize>,
+    pub(super) dials: Dials,
+    /// Restarts that must be over when it is created.
+    pub(super) restarts: usize,
     /// Tries with a credential that was rejected.
     pub(super) rejected: usize,
     pub(super) attempts: u64,
@@ -66,7 +74,8 @@ impl Case {
             body: json!({}),
             is_background: false,
             end: End::Created,
-            dials: 1..=1,
+            dials: Dials::Within(1..=1),
+            restarts: 0,
             rejected: 0,
             attempts: 1,
             within: None,
@@ -111,7 +120,14 @@ impl Case {
     }
 
     pub(super) fn dials(mut self, dials: RangeInclusive<usize>) -> Self {
-        self.dials = dials;
+        self.dials = Dials::Within(dials);
+        self
+    }
+
+    /// One connection, one more for each that a restart cuts, and one for each upgrade that it refuses.
+    pub(super) fn restarted(mut self, times: usize) -> Self {
+        self.dials = Dials::AsRestarted;
+        self.restarts = times;
         self
     }
 

@@ -35,10 +35,9 @@ async fn a_version_is_found_where_the_gateway_tells_it_or_the_gateway_is_refused
     let cases = vec![
         refused(Case::gateway("too old", reports("2026.1.29")), &["2026.1.29"]),
         refused(Case::gateway("too old", reports("2026.1.29")).in_background(1), &["2026.1.29"]),
-        // Each write restarts it.
-        Case::gateway("\"dev\", told by its schema", old()).dials(1..=9),
+        Case::gateway("\"dev\", told by its schema", old()).restarted(1),
         Case::gateway("\"dev\" with metadata, told by its schema", Options { config_meta: true, ..old() })
-            .dials(1..=9),
+            .restarted(1),
         Case::gateway("\"dev\", told by its metadata", touched_by("2026.2.9")),
         refused(Case::gateway("\"dev\", too old by its metadata", touched_by("2026.1.3")), &["2026.1.3"]),
         refused(Case::gateway("\"dev\" and no more", reports("dev").with(no_schema())), &["\"dev\""]),
