@@ -13,10 +13,12 @@ use shared::{
     envelope::StreamId,
     store::{Claim, CommitError, Location, Store, StoreError},
     verify::{Verdict, verify},
+    view::Row,
+    watch::Waiters,
 };
 use tokio::time::timeout;
 
-use crate::{append, at, gateway, job, soon};
+use crate::{append, at, gateway, job, organization, soon};
 
 /// What the service promises: unready this soon after the database went, ready this soon after it came.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -184,6 +186,29 @@ async fn a_store_opens_when_its_database_comes() {
     database.cluster().come_up().await;
     until_ready(store.as_ref()).await;
     store.commit(append(1, 0, 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_since_before_the_database_came_is_told() {
+    let database = database().await;
+    let mut commit = append(1, 0, 1);
+    commit.rows = vec![Row::Operation {
+        id: job(1, "a", at(0)).operation,
+        organization: organization(1),
+        gateway: gateway(1),
+        status: "succeeded",
+        created_at: at(0),
+        document: "done".to_owned(),
+    }];
+    database.open().await.commit(commit).await.unwrap();
+    database.cluster().crash();
+    let store = database.location().open_when_it_comes().await.unwrap();
+    let waiters = Waiters::new(1);
+    let tail = tokio::spawn(waiters.clone().tail(store));
+    let waiter = waiters.register(job(1, "a", at(0)).operation).unwrap();
+    database.cluster().come_up().await;
+    assert_eq!(soon(waiter.outcome()).await.as_deref(), Some("done"));
+    tail.abort();
 }
 
 #[tokio::test]
