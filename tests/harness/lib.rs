@@ -11,4 +11,5 @@ pub mod databases;
 pub mod fake_gateway;
 pub mod openclaw;
 pub mod process;
+pub mod strangers;
 pub mod world;

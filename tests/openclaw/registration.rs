@@ -106,6 +106,7 @@ fn order(registration: &Registration) -> Order {
         name: registration.name.clone(),
         url: registration.url.parse().expect("a valid URL"),
         workspace_root: registration.workspace_root.clone(),
+        device_token: None,
         token: registration.token.clone().map(Secret::new),
         allow_insecure_tls: registration.allow_insecure_tls,
         disable_device_pairing: registration.disable_device_pairing,

@@ -1,7 +1,7 @@
 //! The store of a fleet: one `PostgreSQL` database, any number of processes, and no state of our own between them.
 //!
-//! A process has one connection that commits ([`writer`]), a few that read and a few for leases ([`connections`]), and
-//! one that listens ([`listen`]). Each is replaced when it fails; nothing ends because the database is away.
+//! A process has one connection that commits (`writer`), a few that read and a few for leases (`connections`), and
+//! one that listens (`listen`). Each is replaced when it fails; nothing ends because the database is away.
 
 mod commit;
 mod connections;

@@ -159,14 +159,16 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
     }
     loop {
         let next = tokio::select! {
+            // What was answered is sent before a restart closes the connection.
+            biased;
+            Some(message) = outgoing.recv() => match message {
+                Out::Frame(frame) => Ok(Some(frame)),
+                Out::End(end) => Err(end),
+            },
             text = next_text(socket) => match text {
                 Ok(text) if text.len() > shared.options.version.frame_bytes_max() => Err(End::Close(1009, String::new())),
                 Ok(text) => { receive(&calls, &text, &out, &mut tasks); Ok(None) }
                 Err(end) => Err(end),
-            },
-            Some(message) = outgoing.recv() => match message {
-                Out::Frame(frame) => Ok(Some(frame)),
-                Out::End(end) => Err(end),
             },
             push = pushes.recv() => {
                 shared.state().connections_cut += usize::from(matches!(push, Ok(Push::Restart)));

@@ -1,6 +1,9 @@
 //! A second, plain client of the gateway protocol: it says what it is told and knows nothing of the worker.
 
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -21,6 +24,7 @@ use super::{Auth, Options, SECRET, tls};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
+const BUSY_LIMIT: Duration = Duration::from_secs(15);
 const SCOPES: [&str; 4] = ["operator.read", "operator.admin", "operator.approvals", "operator.pairing"];
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -53,6 +57,14 @@ impl Refused {
     }
 }
 
+impl Refused {
+    fn is_passing(&self) -> bool {
+        let Self::Said(error) = self else { return false };
+        let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
+        error.get("code") == Some(&json!("UNAVAILABLE")) || message.ends_with("not found")
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -78,6 +90,7 @@ impl Client {
     /// Connects once to the gateway on this port.
     ///
     /// # Errors
+    ///
     /// Nobody there, or a refusal.
     pub async fn connect(port: u16, options: &Options) -> Result<Self, Refused> {
         let late = |_| Refused::Gone("no answer in time".to_owned());
@@ -106,20 +119,32 @@ impl Client {
         &self.hello
     }
 
-    /// The payload of a call that must succeed.
+    /// The payload of a call that must succeed. It is repeated while the gateway is busy with a change: then it does not
+    /// know an agent that it has just created, or cannot read for a moment.
     ///
     /// # Panics
+    ///
     /// When it is refused, or not answered.
     pub async fn ok(&mut self, method: &str, params: Value) -> Value {
-        self.request(method, params).await.unwrap_or_else(|refused| panic!("{method}: {refused}"))
+        let until = Instant::now() + BUSY_LIMIT;
+        loop {
+            match self.request(method, params.clone()).await {
+                Ok(payload) => return payload,
+                Err(refused) if refused.is_passing() && Instant::now() < until => {}
+                Err(refused) => panic!("{method}: {refused}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// One call.
     ///
     /// # Errors
+    ///
     /// A refusal, or the connection is gone.
     ///
     /// # Panics
+    ///
     /// When nothing comes for a minute.
     pub async fn request(&mut self, method: &str, params: Value) -> Result<Value, Refused> {
         self.requests += 1;

@@ -40,12 +40,13 @@ impl Gateway {
     /// Installs it where needed, waits for its turn, and starts it on a free port.
     ///
     /// # Panics
+    ///
     /// Without npm, or when it does not answer a handshake in time.
     pub async fn start(options: Options) -> Self {
         let installed = installed(options.version).await;
         let slot = slot().await;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in ["home", "tmp", "state", "workspaces"] {
+        for name in ["home", "home/workspaces", "tmp", "state"] {
             fs::create_dir(folder.path().join(name)).expect("a temporary folder can be written");
         }
         let port = free_port();
@@ -59,6 +60,7 @@ impl Gateway {
     /// Starts a stopped one: same port, same state.
     ///
     /// # Panics
+    ///
     /// When it does not answer a handshake in time.
     pub async fn start_again(&mut self) {
         let started = Instant::now();
@@ -77,6 +79,7 @@ impl Gateway {
     /// Starts a stopped one and does not wait until it is ready.
     ///
     /// # Panics
+    ///
     /// When it runs already.
     pub fn launch(&mut self) {
         assert!(self.process.is_none(), "it runs already");
@@ -89,6 +92,7 @@ impl Gateway {
     /// SIGTERM, and SIGKILL where that is not enough. It can be started again.
     ///
     /// # Panics
+    ///
     /// When it does not run.
     pub async fn stop(&mut self) {
         self.process.take().expect("it runs").stop().await;
@@ -97,6 +101,7 @@ impl Gateway {
     /// SIGKILL, as a power cut would. It can be started again.
     ///
     /// # Panics
+    ///
     /// When it does not run.
     pub fn kill(&mut self) {
         drop(self.process.take().expect("it runs"));
@@ -126,10 +131,11 @@ impl Gateway {
         &self.options
     }
 
-    /// A folder on its host where agents may have their workspaces.
+    /// A folder on its host where agents may have their workspaces. It lies in the home of the gateway's user: elsewhere
+    /// 2026.6.11 leaves a deleted agent's workspace in place.
     #[must_use]
     pub fn workspace_root(&self) -> PathBuf {
-        self.path("workspaces")
+        self.path("home/workspaces")
     }
 
     /// A path in the folder that holds all it has.
@@ -147,6 +153,7 @@ impl Gateway {
     /// A client of its own, with full rights.
     ///
     /// # Panics
+    ///
     /// When it is not let in.
     pub async fn client(&self) -> Client {
         self.try_client().await.unwrap_or_else(|refused| panic!("no connection to the gateway: {refused}"))
@@ -178,6 +185,7 @@ impl Gateway {
     /// Waits for the end of the agent's first run.
     ///
     /// # Panics
+    ///
     /// When there is none within a minute.
     pub async fn until_run_of(&self, agent_id: &str) {
         let until = Instant::now() + RUN_LIMIT;
@@ -190,6 +198,7 @@ impl Gateway {
     /// Everything that it printed since its first start.
     ///
     /// # Panics
+    ///
     /// When the log cannot be read.
     #[must_use]
     pub fn log(&self) -> String {

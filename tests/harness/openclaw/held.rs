@@ -33,6 +33,7 @@ impl Held {
     /// Reads all of it.
     ///
     /// # Panics
+    ///
     /// When a read is refused.
     pub async fn read(client: &mut Client) -> Self {
         let agents = client.ok("agents.list", json!({})).await;

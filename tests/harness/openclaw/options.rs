@@ -75,7 +75,7 @@ impl Options {
         };
         let mut config = json!({
             "gateway": {"mode": "local", "bind": "loopback", "port": port, "auth": auth},
-            "agents": {"defaults": {"workspace": folder.join("workspaces/main"), "heartbeat": {"every": "45m"}}},
+            "agents": {"defaults": {"workspace": folder.join("home/workspaces/main"), "heartbeat": {"every": "45m"}}},
             "logging": {"file": folder.join("openclaw.log")},
             "update": {"checkOnStart": false},
             "discovery": {"mdns": {"mode": "off"}},

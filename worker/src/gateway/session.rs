@@ -36,11 +36,24 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 /// An answer, or why the gateway refused.
 pub type Answer = Result<Value, ErrorBody>;
 
+/// What came of a call that was made once.
+#[derive(Debug)]
+pub enum Once {
+    /// It was answered.
+    Answered(Answer),
+    /// The connection was lost: nobody knows whether it was done.
+    Lost,
+    /// No answer yet: nobody knows whether it is done.
+    Slow,
+}
+
 /// Where to connect, as what and how patiently.
 #[derive(Clone)]
 pub struct Target<'a> {
     /// The gateway.
     pub url: &'a GatewayUrl,
+    /// What it issued to our device earlier; tried first.
+    pub device_token: Option<&'a Secret>,
     /// Its token or password.
     pub token: Option<&'a Secret>,
     /// Whether its certificate is checked.
@@ -68,6 +81,8 @@ pub struct Session<'a> {
     restarts: Restarts,
     next_id: u64,
     is_rejected: bool,
+    is_device_token_refused: bool,
+    issued: Option<Secret>,
 }
 
 enum Broken {
@@ -93,7 +108,21 @@ impl<'a> Session<'a> {
             restarts: Restarts::default(),
             next_id: 0,
             is_rejected: false,
+            is_device_token_refused: false,
+            issued: None,
         }
+    }
+
+    /// The token that the gateway issued to our device over this session, if it did.
+    #[must_use]
+    pub fn issued_token(&self) -> Option<&Secret> {
+        self.issued.as_ref()
+    }
+
+    /// The credential to connect with. What was issued to our device goes first: it outlives a change of the shared
+    /// token.
+    fn credential(&self) -> Option<&'a Secret> {
+        self.target.device_token.filter(|_| !self.is_device_token_refused).or(self.target.token)
     }
 
     /// When the attempt ends.
@@ -180,7 +209,7 @@ impl<'a> Session<'a> {
             match self.exchange(requests, &mut answers, self.dialer.limits.call).await {
                 Ok(()) => {}
                 Err(Broken::Failed(failure)) => return Err(failure.into()),
-                Err(Broken::Slow) => return Err(timed_out(self.stage, self.target.url).into()),
+                Err(Broken::Slow) => return Err(self.too_slow().into()),
                 Err(Broken::Lost) if losses < LOSSES_MAX => {
                     losses += 1;
                     continue;
@@ -197,27 +226,27 @@ impl<'a> Session<'a> {
                 .iter_mut()
                 .filter(|slot| slot.as_ref().is_some_and(unavailable))
                 .for_each(|slot| *slot = None);
-            self.watch(Instant::now() + told.unwrap_or(pause)).await;
+            self.watch(Instant::now() + told.map_or(pause, |told| self.pause(told))).await;
             pause = (pause * 2).min(self.dialer.limits.redial_max);
         }
     }
 
-    /// One call that is not repeated when its answer is lost or does not come within `limit`; `None` says that the
-    /// outcome is unknown.
+    /// One call that is not repeated when its answer is lost or does not come within `limit`.
     ///
     /// # Errors
-    /// No connection, or no answer in time.
+    /// No connection.
     pub async fn ask_once(
         &mut self,
         method: &'static str,
         params: Value,
         limit: Duration,
-    ) -> Result<Option<Answer>, Refused> {
+    ) -> Result<Once, Refused> {
         self.ensure().await?;
         let mut answers = [None];
         match self.exchange(&[(method, params)], &mut answers, limit).await {
-            Ok(()) => Ok(answers.into_iter().flatten().next()),
-            Err(Broken::Lost | Broken::Slow) => Ok(None),
+            Ok(()) => Ok(answers.into_iter().flatten().next().map_or(Once::Lost, Once::Answered)),
+            Err(Broken::Lost) => Ok(Once::Lost),
+            Err(Broken::Slow) => Ok(Once::Slow),
             Err(Broken::Failed(failure)) => Err(failure.into()),
         }
     }
@@ -291,7 +320,20 @@ impl<'a> Session<'a> {
         self.restarts.dropped(Instant::now());
     }
 
-    fn lost_for_good(&self) -> Failure {
+    /// How long one call may take.
+    #[must_use]
+    pub fn call_limit(&self) -> Duration {
+        self.dialer.limits.call
+    }
+
+    /// The failure of a call that takes too long.
+    #[must_use]
+    pub fn too_slow(&self) -> Failure {
+        timed_out(self.stage, self.target.url)
+    }
+
+    /// The failure of a call whose connection was lost too often.
+    pub(super) fn lost_for_good(&self) -> Failure {
         let detail = format!(
             "The gateway closed the connection at stage {} and could not be reached again in time. Check that it \
              runs: ps aux | grep openclaw, nc -zv {} {}.",
@@ -302,9 +344,15 @@ impl<'a> Session<'a> {
         Failure::new(self.stage, Cause::ConnectionLost, detail)
     }
 
+    /// A wait that the gateway asked for, and at least as long as our own shortest: it may ask for none.
+    pub(super) fn pause(&self, told: Duration) -> Duration {
+        told.max(self.dialer.limits.redial_min)
+    }
+
+    /// Whether a call can be repeated after this pause and still be answered before the attempt ends.
     fn may_wait(&self, told: Option<Duration>, pause: Duration) -> bool {
-        let then = Instant::now() + told.unwrap_or(pause);
-        then < self.deadline && (told.is_some() || self.may_dial_at(then))
+        let then = Instant::now() + told.map_or(pause, |told| self.pause(told));
+        then + self.dialer.limits.redial_max < self.deadline && (told.is_some() || self.may_dial_at(then))
     }
 
     fn may_dial_at(&self, then: Instant) -> bool {
@@ -331,6 +379,12 @@ impl<'a> Session<'a> {
                 self.field = Field::Password;
                 continue;
             }
+            // The device was removed on the gateway, or its token is too old: the shared one is another credential.
+            let has_another = self.target.device_token.is_some() && !self.is_device_token_refused;
+            if refused.failure.cause == Cause::CredentialRejected && has_another {
+                self.is_device_token_refused = true;
+                continue;
+            }
             self.is_rejected = refused.failure.cause.verdict() == Verdict::NeverRepeat;
             let Some(pause) = self.redial(&refused, repeats) else { return Err(refused) };
             sleep(pause).await;
@@ -351,12 +405,16 @@ impl<'a> Session<'a> {
                 self.dials -= 1;
             }
         })?;
-        let Target { token, mode, secrets, .. } = &self.target;
-        let peer = Peer { url, token: *token, mode: *mode, field: self.field, secrets };
+        let Target { mode, secrets, .. } = &self.target;
+        let peer = Peer { url, token: self.credential(), mode: *mode, field: self.field, secrets };
         let shaking = Instant::now();
         match shake(self.dialer, peer, &mut socket).instrument(debug_span!("ws.handshake")).await {
             Ok(hello) => {
                 self.dialer.progress.passed(Stage::Handshake, shaking);
+                if let Some(token) = &hello.device_token {
+                    self.target.secrets.push(token.clone());
+                    self.issued = Some(token.clone());
+                }
                 self.open = Some((socket, hello));
                 self.was_open = true;
                 Ok(())
@@ -380,7 +438,7 @@ impl<'a> Session<'a> {
             return None;
         }
         let pause = (limits.redial_min * 2_u32.saturating_pow(repeats.min(8))).min(limits.redial_max);
-        let pause = refused.retry_after.unwrap_or(pause);
+        let pause = refused.retry_after.map_or(pause, |told| self.pause(told));
         self.may_dial_at(Instant::now() + pause).then_some(pause)
     }
 

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use shared::domain::gateway::failure::{Cause, Failure, Stage};
 
-use super::{frame::ErrorBody, refusal::Refused, session::Session, write::NOT_YET};
+use super::{
+    refusal::Refused,
+    session::{Once, Session},
+    write::NOT_YET,
+};
 use crate::agent::{
     config_patch::{self, ConfigForm, Step, decide},
     templates::HEARTBEAT_PROMPT,
@@ -13,15 +17,16 @@ use crate::agent::{
 
 /// How often a patch is decided anew: a stale hash, a lost answer, or keys that are not known.
 const PATCH_TRIES_MAX: u32 = 5;
-/// How long the answer to a patch is waited for before the configuration is read again. Gateways write first and answer
-/// when the change is in effect, which can take minutes.
-const PATCH_LIMIT: Duration = Duration::from_secs(5);
+/// How often the configuration is read again within the time of one call because no answer came. Gateways write first
+/// and answer when the change is in effect, which can take minutes.
+const SLOW_MAX: u32 = 3;
 /// Before the configuration is read again.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Gives our own entry its heartbeat; `None` for no heartbeat.
 ///
 /// # Errors
+///
 /// A refusal, or no answer.
 pub async fn write_config(
     session: &mut Session<'_>,
@@ -34,7 +39,7 @@ pub async fn write_config(
     let mut may_drop_keys = true;
     let not_yet_until = Instant::now() + NOT_YET;
     let mut last = None;
-    let mut tries = 0;
+    let (mut tries, mut slow) = (0, 0);
     while tries < PATCH_TRIES_MAX {
         let held = session.call("config.get", json!({})).await?;
         let config = held.get("config").unwrap_or(&Value::Null);
@@ -59,11 +64,22 @@ pub async fn write_config(
         {
             params.insert("baseHash".to_owned(), hash.clone());
         }
-        let error = match session.ask_once("config.patch", params, PATCH_LIMIT).await? {
+        let limit = session.call_limit() / SLOW_MAX;
+        let error = match session.ask_once("config.patch", params, limit).await? {
+            Once::Answered(Ok(_)) => return Ok(form),
+            Once::Answered(Err(error)) => error,
             // Unknown outcome: what the gateway holds tells.
-            None => continue,
-            Some(Ok(_)) => return Ok(form),
-            Some(Err(error)) => error,
+            Once::Lost => {
+                last = None;
+                continue;
+            }
+            Once::Slow => {
+                slow += 1;
+                if slow == SLOW_MAX {
+                    return Err(session.too_slow().into());
+                }
+                continue;
+            }
         };
         let rejected = config_patch::rejected_keys(&error.message, &error.details);
         let is_stale = error.message.contains("config changed") || error.message.contains("baseHash");
@@ -71,7 +87,7 @@ pub async fn write_config(
             may_drop_keys = false;
             wanted.retain(|key, _| !rejected.contains(key));
         } else if error.is_unavailable() {
-            let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
+            let wait = session.pause(error.retry_after().unwrap_or(Duration::from_secs(1)));
             if Instant::now() + wait >= session.deadline() {
                 return Err(session.refused("config.patch", &error));
             }
@@ -84,9 +100,10 @@ pub async fn write_config(
         }
         last = Some(error);
     }
-    let error = last
-        .unwrap_or_else(|| ErrorBody { message: "its answer was lost".to_owned(), ..ErrorBody::default() });
-    Err(session.refused("config.patch", &error))
+    Err(match last {
+        Some(error) => session.refused("config.patch", &error),
+        None => session.lost_for_good().into(),
+    })
 }
 
 /// Whose heartbeat is on now; nobody's where the gateway does not tell.

@@ -60,11 +60,13 @@ fn pairing() -> Event {
         request_id: None,
         approve: "a".to_owned(),
         until: at(),
+        agent_may_remain: false,
     }
 }
 
 fn failed() -> Event {
-    Event::CreationFailed { failure: failure(), code: failure().cause.code(), attempts: 1 }
+    let code = failure().cause.code();
+    Event::CreationFailed { failure: failure(), code, attempts: 1, agent_may_remain: true }
 }
 
 fn removed() -> Event {
@@ -85,7 +87,8 @@ fn given(history: &[Event]) -> Gateway {
 
 fn histories() -> Vec<(&'static str, Vec<Event>)> {
     let start = Event::Requested(requested("a"));
-    let attempt = Event::AttemptFailed { attempt: 1, failure: failure(), retry_at: at() };
+    let attempt =
+        Event::AttemptFailed { attempt: 1, failure: failure(), retry_at: at(), agent_may_remain: true };
     let created =
         [start.clone(), Event::Verified(verified()), Event::MainAgentProvisioned(agent()), Event::Created {}];
     let operation = OperationId::from(uuid::Uuid::from_u128(8));
@@ -129,7 +132,15 @@ fn commands() -> Vec<(&'static str, Command)> {
     vec![
         ("request", Command::Request(requested("a"))),
         ("request another", Command::Request(requested("b"))),
-        ("attempt 1 failed", Command::RecordAttemptFailed { attempt: 1, failure: failure(), retry_at: at() }),
+        (
+            "attempt 1 failed",
+            Command::RecordAttemptFailed {
+                attempt: 1,
+                failure: failure(),
+                retry_at: at(),
+                agent_may_remain: false,
+            },
+        ),
         (
             "pairing",
             Command::RecordPairingRequired {
@@ -137,6 +148,7 @@ fn commands() -> Vec<(&'static str, Command)> {
                 request_id: None,
                 approve: "a".to_owned(),
                 until: at(),
+                agent_may_remain: false,
             },
         ),
         ("created", Command::RecordCreated { verified: verified(), agent: agent() }),

@@ -1,0 +1,157 @@
+//! The ways in beside a token over plain WebSocket.
+
+use harness::openclaw::{Auth, Gateway, Held, Options, Proxy, Version};
+use serde_json::json;
+use shared::domain::gateway::failure::{Cause, Failure, Stage};
+
+use crate::registration::{Registration, register};
+
+#[tokio::test]
+async fn a_2026_9_6_without_auth_is_registered_beside_a_strangers_agent() {
+    without_auth(Version::V2026_9_6).await;
+}
+
+#[tokio::test]
+async fn a_2026_6_11_without_auth_is_registered_beside_a_strangers_agent() {
+    without_auth(Version::V2026_6_11).await;
+}
+
+async fn without_auth(version: Version) {
+    let mut gateway = Gateway::start(Options { auth: Auth::None, ..Options::new(version) }).await;
+    add_stranger(&gateway).await;
+    let before = Held::read(&mut gateway.client().await).await;
+    // These versions give everybody the heartbeat of agents.defaults.
+    assert_eq!(before.heartbeat("stranger").as_deref(), Some("45m"));
+
+    let proxy = Proxy::before(&gateway).await;
+    let registered = register(&Registration::of(&gateway, &proxy)).await.expect("it is registered");
+    assert_eq!(proxy.connections(), 1 + gateway.restarts());
+
+    let after = Held::read(&mut gateway.client().await).await;
+    assert_eq!(after.heartbeat("main").as_deref(), Some("45m"));
+    assert_eq!(after.heartbeat("stranger").as_deref(), Some("45m"));
+    assert_eq!(after.files("stranger"), before.files("stranger"));
+    assert_eq!(after.label("stranger").as_deref(), Some("a stranger's session"));
+    for id in ["main", "stranger"] {
+        let (mut known, entry) = (before.entries()[id].clone(), after.entries()[id].clone());
+        known["heartbeat"] = json!({});
+        assert_eq!(known, entry, "an empty heartbeat is all that {id} gets");
+    }
+    assert_eq!(after.settings(), before.settings());
+    assert_eq!(after.heartbeat(&registered.on_gateway()).as_deref(), Some("30m"));
+    gateway.stop().await;
+}
+
+async fn add_stranger(gateway: &Gateway) {
+    let mut client = gateway.client().await;
+    let workspace = gateway.workspace_root().join("stranger");
+    client.ok("agents.create", json!({"name": "stranger", "workspace": workspace})).await;
+    let file = json!({"agentId": "stranger", "name": "SOUL.md", "content": "# A stranger's soul\n"});
+    client.ok("agents.files.set", file).await;
+    let session = json!({"key": "agent:stranger:main", "label": "a stranger's session"});
+    client.ok("sessions.patch", session).await;
+}
+
+#[tokio::test]
+async fn a_2026_9_6_with_tls_and_a_password_is_registered_with_the_flag_only() {
+    with_tls_and_a_password(Version::V2026_9_6).await;
+}
+
+#[tokio::test]
+async fn a_2026_6_11_with_tls_and_a_password_is_registered_with_the_flag_only() {
+    with_tls_and_a_password(Version::V2026_6_11).await;
+}
+
+#[tokio::test]
+async fn a_2026_2_9_with_tls_and_a_password_is_registered_with_the_flag_only() {
+    with_tls_and_a_password(Version::V2026_2_9).await;
+}
+
+async fn with_tls_and_a_password(version: Version) {
+    let options = Options { auth: Auth::Password, tls: true, ..Options::new(version) };
+    let mut gateway = Gateway::start(options).await;
+
+    let mut registration = Registration::of(&gateway, &Proxy::before(&gateway).await);
+    registration.allow_insecure_tls = false;
+    registration.url = gateway.url();
+    let failure = refused(&registration).await;
+    assert_eq!((failure.stage, failure.cause), (Stage::Tls, Cause::TlsFailed), "{failure:?}");
+    assert!(failure.detail.contains("allow_insecure_tls"), "{}", failure.detail);
+
+    registration.url = gateway.url().replace("wss://", "ws://");
+    let failure = refused(&registration).await;
+    assert_eq!((failure.stage, failure.cause), (Stage::Tls, Cause::TlsFailed), "{failure:?}");
+    assert!(failure.detail.contains("use wss://"), "{}", failure.detail);
+
+    let proxy = Proxy::before(&gateway).await;
+    let mut registration = Registration::of(&gateway, &proxy);
+    registration.token = Some("not-the-password".to_owned());
+    let failure = refused(&registration).await;
+    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::CredentialRejected), "{failure:?}");
+    let wrong = proxy.connections();
+    assert!(wrong <= 2, "one look for the field and one try, not {wrong}");
+
+    let registration = Registration::of(&gateway, &proxy);
+    let before = gateway.restarts();
+    let registered = register(&registration).await.expect("it is registered");
+    let restarts = gateway.restarts() - before;
+    let looks = proxy.connections() - wrong - 1 - restarts;
+    assert!(looks <= 1, "{looks} connections more than 1 + {restarts} restarts");
+    let held = Held::read(&mut gateway.client().await).await;
+    assert!(held.agent(&registered.on_gateway()).is_some());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_2026_6_11_that_lets_in_a_control_ui_is_registered_without_a_device() {
+    as_control_ui(Version::V2026_6_11).await;
+}
+
+#[tokio::test]
+async fn a_2026_2_9_that_lets_in_a_control_ui_is_registered_without_a_device() {
+    as_control_ui(Version::V2026_2_9).await;
+}
+
+async fn as_control_ui(version: Version) {
+    let options = Options { control_ui: true, ..Options::new(version) };
+    let mut gateway = Gateway::start(options).await;
+    let devices = gateway.client().await.ok("device.pair.list", json!({})).await;
+
+    let proxy = Proxy::before(&gateway).await;
+    let mut registration = Registration::of(&gateway, &proxy);
+    registration.disable_device_pairing = true;
+    registration.token = Some("not-the-secret".to_owned());
+    let failure = refused(&registration).await;
+    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::CredentialRejected), "{failure:?}");
+    assert_eq!(proxy.connections(), 1, "a wrong token is sent once");
+
+    registration.token = gateway.secret().map(ToOwned::to_owned);
+    let registered = register(&registration).await.expect("it is registered");
+    assert_eq!(proxy.connections(), 2 + gateway.restarts());
+    let mut client = gateway.client().await;
+    let held = Held::read(&mut client).await;
+    assert!(held.agent(&registered.on_gateway()).is_some());
+    assert_eq!(client.ok("device.pair.list", json!({})).await.get("paired"), devices.get("paired"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_2026_9_6_tells_that_it_has_no_control_ui_mode_any_more() {
+    let options = Options { control_ui: true, ..Options::new(Version::V2026_9_6) };
+    let mut gateway = Gateway::start(options).await;
+    let before = Held::read(&mut gateway.client().await).await;
+    let proxy = Proxy::before(&gateway).await;
+    let mut registration = Registration::of(&gateway, &proxy);
+    registration.disable_device_pairing = true;
+    let failure = refused(&registration).await;
+    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::ControlUiRefused), "{failure:?}");
+    assert!(failure.detail.contains("disable_device_pairing: false"), "{}", failure.detail);
+    assert_eq!(proxy.connections(), 1);
+    let after = Held::read(&mut gateway.client().await).await;
+    assert_eq!((after.entries(), after.settings()), (before.entries(), before.settings()));
+    gateway.stop().await;
+}
+
+async fn refused(registration: &Registration) -> Failure {
+    register(registration).await.expect_err("it is refused")
+}

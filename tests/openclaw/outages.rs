@@ -1,0 +1,79 @@
+//! A gateway that goes away in the middle of a registration.
+
+use std::time::{Duration, Instant};
+
+use harness::openclaw::{Client, Gateway, Held, Options, Proxy, Version};
+use serde_json::{Value, json};
+use shared::domain::gateway::{failure::Failure, patience::Patience};
+use tokio::task::JoinHandle;
+
+use crate::registration::{Registered, Registration, register};
+
+#[tokio::test]
+async fn a_2026_9_6_that_is_killed_and_started_in_the_middle_is_registered_once() {
+    killed_in_the_middle(Version::V2026_9_6).await;
+}
+
+#[tokio::test]
+async fn a_2026_6_11_that_is_stopped_and_started_in_the_middle_is_registered_once() {
+    let mut gateway = Gateway::start(Options::new(Version::V2026_6_11)).await;
+    let running = in_the_middle(&gateway).await;
+    gateway.stop().await;
+    registered_once(&mut gateway, running).await;
+}
+
+#[tokio::test]
+async fn a_2026_2_9_that_is_killed_and_started_in_the_middle_is_registered_once() {
+    killed_in_the_middle(Version::V2026_2_9).await;
+}
+
+async fn killed_in_the_middle(version: Version) {
+    let mut gateway = Gateway::start(Options::new(version)).await;
+    let running = in_the_middle(&gateway).await;
+    gateway.kill();
+    registered_once(&mut gateway, running).await;
+}
+
+type Running = JoinHandle<Result<Registered, Failure>>;
+
+/// A registration that has made the agent and not much more.
+async fn in_the_middle(gateway: &Gateway) -> Running {
+    let mut registration = Registration::of(gateway, &Proxy::before(gateway).await);
+    // A proxy would accept what a gateway that is away refuses.
+    registration.url = gateway.url();
+    registration.patience = Patience::Background;
+    let mut client = gateway.client().await;
+    let running = tokio::spawn(async move { register(&registration).await });
+    until_there_are_two_agents(&mut client).await;
+    running
+}
+
+async fn registered_once(gateway: &mut Gateway, running: Running) {
+    assert!(!running.is_finished(), "it went away too late");
+    gateway.start_again().await;
+    let registered = running.await.expect("a registration does not panic").expect("it is registered");
+    let id = registered.on_gateway();
+    gateway.until_run_of(&id).await;
+    let held = Held::read(&mut gateway.client().await).await;
+    assert_eq!(held.agent_ids(), ["main".to_owned(), id.clone()]);
+    // Written; a 2026.9.6 that was killed while it took a change over takes over the next one 5 minutes later.
+    assert_eq!(held.entries()[&id].pointer("/heartbeat/every"), Some(&json!("30m")));
+    assert_eq!(held.heartbeat("main").as_deref(), Some("45m"));
+    assert!(held.file(&id, "AGENTS.md").is_some_and(|text| text.contains(&registered.agent_id)));
+    assert!(held.label(&id).is_some_and(|label| label.contains(&registered.agent_id)));
+    assert_eq!(gateway.runs_of(&id), 1, "the agent is woken once");
+    gateway.stop().await;
+}
+
+async fn until_there_are_two_agents(client: &mut Client) {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let agents = client.ok("agents.list", json!({})).await;
+        let count = agents.get("agents").and_then(Value::as_array).map_or(0, Vec::len);
+        if count == 2 {
+            return;
+        }
+        assert!(Instant::now() < until, "no agent was created");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

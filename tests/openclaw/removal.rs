@@ -1,0 +1,75 @@
+//! Nothing is left of an agent that was removed or could not be made.
+
+use harness::openclaw::{Gateway, Held, Options, Proxy, Version};
+use shared::domain::gateway::failure::{Cause, Stage};
+
+use crate::registration::{Registered, Registration, register, remove};
+
+#[tokio::test]
+async fn a_2026_9_6_holds_nothing_of_an_agent_that_was_removed() {
+    removed(Version::V2026_9_6).await;
+}
+
+#[tokio::test]
+async fn a_2026_6_11_holds_nothing_of_an_agent_that_was_removed() {
+    removed(Version::V2026_6_11).await;
+}
+
+#[tokio::test]
+async fn a_2026_2_9_holds_nothing_of_an_agent_that_was_removed() {
+    removed(Version::V2026_2_9).await;
+}
+
+async fn removed(version: Version) {
+    let mut gateway = Gateway::start(Options::new(version)).await;
+    let proxy = Proxy::before(&gateway).await;
+    let registration = Registration::of(&gateway, &proxy);
+    let kept = register(&registration).await.expect("it is registered");
+    gateway.until_run_of(&kept.on_gateway()).await;
+    let before = Held::read(&mut gateway.client().await).await;
+
+    unwritable_workspace(&gateway, &registration, &before).await;
+
+    let gone = register(&registration).await.expect("it is registered");
+    gateway.until_run_of(&gone.on_gateway()).await;
+    remove(&gone).await.expect("it is removed");
+
+    let after = Held::read(&mut gateway.client().await).await;
+    assert_gone(&gateway, &after, &gone);
+    assert_eq!(after.entries(), before.entries());
+    assert_eq!(after.settings(), before.settings());
+    for id in before.agent_ids() {
+        assert_eq!(after.heartbeat(&id), before.heartbeat(&id), "the heartbeat of {id}");
+        assert_eq!(after.files(&id), before.files(&id), "the files of {id}");
+        assert_eq!(after.label(&id), before.label(&id), "the label of {id}");
+    }
+
+    remove(&kept).await.expect("it is removed");
+    let empty = Held::read(&mut gateway.client().await).await;
+    assert_gone(&gateway, &empty, &kept);
+    assert_eq!(empty.agent_ids(), ["main"]);
+    assert_eq!(empty.heartbeat("main").as_deref(), Some("45m"));
+    gateway.stop().await;
+}
+
+fn assert_gone(gateway: &Gateway, held: &Held, registered: &Registered) {
+    let id = registered.on_gateway();
+    assert!(held.agent(&id).is_none(), "the agent is there");
+    assert!(held.entries().get(&id).is_none(), "its entry is there");
+    assert!(held.cron_jobs(&id).is_empty(), "its jobs are there: {:?}", held.cron_jobs(&id));
+    assert!(held.sessions(&id).is_empty(), "its sessions are there: {:?}", held.sessions(&id));
+    assert_eq!(held.heartbeat(&id), None, "its heartbeat is there");
+    assert!(!gateway.workspace_root().join(&id).exists(), "its workspace is there");
+}
+
+/// A root that is a file: not even the superuser can make a folder in it.
+async fn unwritable_workspace(gateway: &Gateway, registration: &Registration, before: &Held) {
+    let root = gateway.path("openclaw.json").join("workspaces").display().to_string();
+    let registration = Registration { workspace_root: root, ..registration.clone() };
+    let failure = register(&registration).await.expect_err("there can be no workspace");
+    assert_eq!((failure.stage, failure.cause), (Stage::Agent, Cause::CallRefused), "{failure:?}");
+    assert!(failure.detail.contains("workspace_root"), "{}", failure.detail);
+    let after = Held::read(&mut gateway.client().await).await;
+    assert_eq!(after.entries(), before.entries());
+    assert_eq!(after.agent_ids(), before.agent_ids());
+}
