@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::homes;
 
 fn unpaired() -> Options {
-    Options::default().with(Fault::PairingRequired { request_id: "req-4711".to_owned(), approved_after: None })
+    Options::default()
+        .with(Fault::PairingRequired { request_id: "req-4711".to_owned(), approved_after: None })
 }
 
 async fn post(world: &World, path: &str) -> Answer {

@@ -109,7 +109,10 @@ impl PostgresStore {
     /// Waits for the first connection, if it is being made just now.
     async fn opened(&self) -> Result<(), StoreError> {
         timeout(READY, self.opening.first_try()).await.unwrap_or_else(|_| {
-            Err(StoreError::Database { doing: "be opened", source: too_late("nothing", READY) })
+            Err(StoreError::Database {
+                doing: "answer for the first time",
+                source: too_late("no answer", READY),
+            })
         })
     }
 
