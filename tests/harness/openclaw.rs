@@ -15,5 +15,6 @@ mod tls;
 pub use client::{Client, Refused};
 pub use gateway::Gateway;
 pub use held::Held;
+pub use install::note;
 pub use options::{Auth, Options, SECRET, Version};
 pub use proxy::Proxy;

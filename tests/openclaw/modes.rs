@@ -2,9 +2,8 @@
 
 use harness::openclaw::{Auth, Gateway, Held, Options, Proxy, Version};
 use serde_json::json;
-use shared::domain::gateway::failure::{Cause, Failure, Stage};
 
-use crate::registration::{Registration, register};
+use crate::registration::{MissionControl, Refusal, Registration};
 
 #[tokio::test]
 async fn a_2026_9_6_without_auth_is_registered_beside_a_strangers_agent() {
@@ -24,7 +23,8 @@ async fn without_auth(version: Version) {
     assert_eq!(before.heartbeat("stranger").as_deref(), Some("45m"));
 
     let proxy = Proxy::before(&gateway).await;
-    let registered = register(&Registration::of(&gateway, &proxy)).await.expect("it is registered");
+    let control = MissionControl::start().await;
+    let registered = control.register(&Registration::of(&gateway, &proxy)).await.expect("it is registered");
     assert_eq!(proxy.connections(), 1 + gateway.restarts());
 
     let after = Held::read(&mut gateway.client().await).await;
@@ -39,6 +39,7 @@ async fn without_auth(version: Version) {
     }
     assert_eq!(after.settings(), before.settings());
     assert_eq!(after.heartbeat(&registered.on_gateway()).as_deref(), Some("30m"));
+    control.stop().await;
     gateway.stop().await;
 }
 
@@ -70,35 +71,37 @@ async fn a_2026_2_9_with_tls_and_a_password_is_registered_with_the_flag_only() {
 async fn with_tls_and_a_password(version: Version) {
     let options = Options { auth: Auth::Password, tls: true, ..Options::new(version) };
     let mut gateway = Gateway::start(options).await;
+    let control = MissionControl::start().await;
 
     let mut registration = Registration::of(&gateway, &Proxy::before(&gateway).await);
     registration.allow_insecure_tls = false;
     registration.url = gateway.url();
-    let failure = refused(&registration).await;
-    assert_eq!((failure.stage, failure.cause), (Stage::Tls, Cause::TlsFailed), "{failure:?}");
-    assert!(failure.detail.contains("allow_insecure_tls"), "{}", failure.detail);
+    let refusal = refused(&control, &registration).await;
+    assert_eq!(refusal.what(), (502, "gateway_tls_failed", "tls"), "{refusal:?}");
+    assert!(refusal.text("detail").contains("allow_insecure_tls"), "{refusal:?}");
 
     registration.url = gateway.url().replace("wss://", "ws://");
-    let failure = refused(&registration).await;
-    assert_eq!((failure.stage, failure.cause), (Stage::Tls, Cause::TlsFailed), "{failure:?}");
-    assert!(failure.detail.contains("use wss://"), "{}", failure.detail);
+    let refusal = refused(&control, &registration).await;
+    assert_eq!(refusal.what(), (502, "gateway_tls_failed", "tls"), "{refusal:?}");
+    assert!(refusal.text("detail").contains("use wss://"), "{refusal:?}");
 
     let proxy = Proxy::before(&gateway).await;
     let mut registration = Registration::of(&gateway, &proxy);
     registration.token = Some("not-the-password".to_owned());
-    let failure = refused(&registration).await;
-    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::CredentialRejected), "{failure:?}");
+    let refusal = refused(&control, &registration).await;
+    assert_eq!(refusal.what(), (502, "gateway_auth_failed", "handshake"), "{refusal:?}");
     let wrong = proxy.connections();
     assert!(wrong <= 2, "one look for the field and one try, not {wrong}");
 
     let registration = Registration::of(&gateway, &proxy);
     let before = gateway.restarts();
-    let registered = register(&registration).await.expect("it is registered");
+    let registered = control.register(&registration).await.expect("it is registered");
     let restarts = gateway.restarts() - before;
     let looks = proxy.connections() - wrong - 1 - restarts;
     assert!(looks <= 1, "{looks} connections more than 1 + {restarts} restarts");
     let held = Held::read(&mut gateway.client().await).await;
     assert!(held.agent(&registered.on_gateway()).is_some());
+    control.stop().await;
     gateway.stop().await;
 }
 
@@ -115,23 +118,25 @@ async fn a_2026_2_9_that_lets_in_a_control_ui_is_registered_without_a_device() {
 async fn as_control_ui(version: Version) {
     let options = Options { control_ui: true, ..Options::new(version) };
     let mut gateway = Gateway::start(options).await;
+    let control = MissionControl::start().await;
     let devices = gateway.client().await.ok("device.pair.list", json!({})).await;
 
     let proxy = Proxy::before(&gateway).await;
     let mut registration = Registration::of(&gateway, &proxy);
     registration.disable_device_pairing = true;
     registration.token = Some("not-the-secret".to_owned());
-    let failure = refused(&registration).await;
-    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::CredentialRejected), "{failure:?}");
+    let refusal = refused(&control, &registration).await;
+    assert_eq!(refusal.what(), (502, "gateway_auth_failed", "handshake"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1, "a wrong token is sent once");
 
     registration.token = gateway.secret().map(ToOwned::to_owned);
-    let registered = register(&registration).await.expect("it is registered");
+    let registered = control.register(&registration).await.expect("it is registered");
     assert_eq!(proxy.connections(), 2 + gateway.restarts());
     let mut client = gateway.client().await;
     let held = Held::read(&mut client).await;
     assert!(held.agent(&registered.on_gateway()).is_some());
     assert_eq!(client.ok("device.pair.list", json!({})).await.get("paired"), devices.get("paired"));
+    control.stop().await;
     gateway.stop().await;
 }
 
@@ -139,19 +144,21 @@ async fn as_control_ui(version: Version) {
 async fn a_2026_9_6_tells_that_it_has_no_control_ui_mode_any_more() {
     let options = Options { control_ui: true, ..Options::new(Version::V2026_9_6) };
     let mut gateway = Gateway::start(options).await;
+    let control = MissionControl::start().await;
     let before = Held::read(&mut gateway.client().await).await;
     let proxy = Proxy::before(&gateway).await;
     let mut registration = Registration::of(&gateway, &proxy);
     registration.disable_device_pairing = true;
-    let failure = refused(&registration).await;
-    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::ControlUiRefused), "{failure:?}");
-    assert!(failure.detail.contains("disable_device_pairing: false"), "{}", failure.detail);
+    let refusal = refused(&control, &registration).await;
+    assert_eq!(refusal.what(), (502, "gateway_pairing_required", "handshake"), "{refusal:?}");
+    assert!(refusal.text("detail").contains("disable_device_pairing: false"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1);
     let after = Held::read(&mut gateway.client().await).await;
     assert_eq!((after.entries(), after.settings()), (before.entries(), before.settings()));
+    control.stop().await;
     gateway.stop().await;
 }
 
-async fn refused(registration: &Registration) -> Failure {
-    register(registration).await.expect_err("it is refused")
+async fn refused(control: &MissionControl, registration: &Registration) -> Refusal {
+    control.register(registration).await.expect_err("it is refused")
 }

@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use harness::openclaw::{Client, Gateway, Held, Options, Proxy, Version};
 use serde_json::{Value, json};
-use shared::domain::gateway::{failure::Failure, patience::Patience};
-use tokio::task::JoinHandle;
 
-use crate::registration::{Registered, Registration, register};
+use crate::registration::{MissionControl, Registration};
 
 #[tokio::test]
 async fn a_2026_9_6_that_is_killed_and_started_in_the_middle_is_registered_once() {
@@ -17,9 +15,11 @@ async fn a_2026_9_6_that_is_killed_and_started_in_the_middle_is_registered_once(
 #[tokio::test]
 async fn a_2026_6_11_that_is_stopped_and_started_in_the_middle_is_registered_once() {
     let mut gateway = Gateway::start(Options::new(Version::V2026_6_11)).await;
-    let running = in_the_middle(&gateway).await;
+    let control = MissionControl::start().await;
+    let operation = in_the_middle(&control, &gateway).await;
     gateway.stop().await;
-    registered_once(&mut gateway, running).await;
+    registered_once(&control, &mut gateway, &operation).await;
+    control.stop().await;
 }
 
 #[tokio::test]
@@ -29,29 +29,28 @@ async fn a_2026_2_9_that_is_killed_and_started_in_the_middle_is_registered_once(
 
 async fn killed_in_the_middle(version: Version) {
     let mut gateway = Gateway::start(Options::new(version)).await;
-    let running = in_the_middle(&gateway).await;
+    let control = MissionControl::start().await;
+    let operation = in_the_middle(&control, &gateway).await;
     gateway.kill();
-    registered_once(&mut gateway, running).await;
+    registered_once(&control, &mut gateway, &operation).await;
+    control.stop().await;
 }
 
-type Running = JoinHandle<Result<Registered, Failure>>;
-
 /// A registration that has made the agent and not much more.
-async fn in_the_middle(gateway: &Gateway) -> Running {
+async fn in_the_middle(control: &MissionControl, gateway: &Gateway) -> String {
     let mut registration = Registration::of(gateway, &Proxy::before(gateway).await);
     // A proxy would accept what a gateway that is away refuses.
     registration.url = gateway.url();
-    registration.patience = Patience::Background;
     let mut client = gateway.client().await;
-    let running = tokio::spawn(async move { register(&registration).await });
+    let operation = control.begin(&registration).await;
     until_there_are_two_agents(&mut client).await;
-    running
+    operation
 }
 
-async fn registered_once(gateway: &mut Gateway, running: Running) {
-    assert!(!running.is_finished(), "it went away too late");
+async fn registered_once(control: &MissionControl, gateway: &mut Gateway, operation: &str) {
+    assert_eq!(control.operation(operation).await["status"], json!("running"), "it went away too late");
     gateway.start_again().await;
-    let registered = running.await.expect("a registration does not panic").expect("it is registered");
+    let registered = control.outcome(operation).await.expect("it is registered");
     let id = registered.on_gateway();
     gateway.until_run_of(&id).await;
     let held = Held::read(&mut gateway.client().await).await;

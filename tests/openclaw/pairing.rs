@@ -1,10 +1,11 @@
 //! A gateway that counts us as a remote client and wants a person to approve our device.
 
+use std::time::{Duration, Instant};
+
 use harness::openclaw::{Gateway, Held, Options, Proxy, Version};
 use serde_json::json;
-use shared::domain::gateway::failure::{Cause, Stage};
 
-use crate::registration::{Registration, register};
+use crate::registration::{MissionControl, Registration};
 
 #[tokio::test]
 async fn a_remote_2026_9_6_is_registered_once_our_device_is_approved() {
@@ -23,31 +24,49 @@ async fn a_remote_2026_2_9_is_registered_once_our_device_is_approved() {
 
 async fn approved(version: Version) {
     let mut gateway = Gateway::start(Options { behind_proxy: true, ..Options::new(version) }).await;
+    let control = MissionControl::start().await;
     let before = Held::read(&mut gateway.client().await).await;
     let proxy = Proxy::forwarding_for(&gateway, "203.0.113.9").await;
     let registration = Registration::of(&gateway, &proxy);
 
-    let failure = register(&registration).await.expect_err("a person must approve first");
-    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::PairingRequired), "{failure:?}");
+    let refusal = control.register(&registration).await.expect_err("a person must approve first");
+    assert_eq!(refusal.what(), (502, "gateway_pairing_required", "handshake"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1);
-    let request = failure.pairing_request_id.expect("the request is named");
-    let device = failure.device_id.expect("the device is named");
-    assert!(failure.detail.contains(&format!("openclaw devices approve {request}")), "{}", failure.detail);
-    let again = register(&registration).await.expect_err("a person must approve first");
-    assert_eq!(again.pairing_request_id.as_ref(), Some(&request), "the request is the same one");
+    let request = refusal.text("pairing_request_id");
+    assert!(refusal.text("detail").contains(&format!("openclaw devices approve {request}")), "{refusal:?}");
     assert_eq!(Held::read(&mut gateway.client().await).await.entries(), before.entries());
 
-    let mut person = gateway.client().await;
-    let pending = person.ok("device.pair.list", json!({})).await;
-    let waits = pending.pointer("/pending/0/deviceId").expect("one device waits");
-    assert_eq!(waits, &json!(device));
-    person.ok("device.pair.approve", json!({"requestId": request})).await;
-    // A client that reads nothing keeps 2026.2.9 from closing its connections, and so from restarting.
-    drop(person);
+    let waiting = control.begin(&registration).await;
+    until_it_waits(&control, &waiting).await;
+    approve(&gateway, refusal.text("device_id"), request).await;
+    let connections = proxy.connections();
+    let first = control.outcome(&waiting).await.expect("it is registered as soon as it may");
+    let second = control.retry(refusal.text("gateway_id")).await.expect("it is registered");
+    assert_eq!(proxy.connections(), connections + 2 + gateway.restarts());
 
-    let registered = register(&registration).await.expect("it is registered");
-    assert_eq!(proxy.connections(), 3 + gateway.restarts());
     let held = Held::read(&mut gateway.client().await).await;
-    assert!(held.agent(&registered.on_gateway()).is_some());
+    for agent in [first, second] {
+        assert!(held.agent(&agent.on_gateway()).is_some());
+    }
+    control.stop().await;
     gateway.stop().await;
+}
+
+async fn until_it_waits(control: &MissionControl, operation: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while control.operation(operation).await["status"] != json!("awaiting_pairing") {
+        assert!(Instant::now() < until, "it does not wait for a person");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What `openclaw devices approve` does.
+async fn approve(gateway: &Gateway, device: &str, request: &str) {
+    let mut person = gateway.client().await;
+    let list = person.ok("device.pair.list", json!({})).await;
+    let pending = list["pending"].as_array().expect("a list");
+    assert_eq!(pending.len(), 1, "the request is the same for every try: {list}");
+    assert_eq!((&pending[0]["deviceId"], &pending[0]["requestId"]), (&json!(device), &json!(request)));
+    // A client that reads nothing keeps 2026.2.9 from closing its connections, and so from restarting: this one goes.
+    person.ok("device.pair.approve", json!({"requestId": request})).await;
 }

@@ -1,121 +1,194 @@
-//! How a test registers a gateway: the one place that knows by which way.
+//! How a test registers a gateway: the one place that knows by which way. It is the documented one.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use harness::openclaw::{Gateway, Proxy};
-use shared::{
-    clock::{Clock as _, SystemClock},
-    domain::gateway::{failure::Failure, patience::Patience},
-    ids::{AgentId, GatewayId, OperationId},
-    secret::Secret,
-    token,
+use harness::{
+    databases::{TestStore, sqlite},
+    openclaw::{Gateway, Proxy},
+    world::{Answer, Setup, World},
 };
-use worker::gateway::{
-    Dialer,
-    identity::DeviceIdentity,
-    limits::Limits,
-    policy::{AddressPolicy, SystemResolver},
-    provision::{Order, provision},
-    remove::remove_agent,
-};
+use serde_json::{Value, json};
 
-/// Where the agents are told to check in.
-pub(crate) const BASE_URL: &str = "http://127.0.0.1:8000";
+/// The documented fields of a gateway, in their order.
+const DOCUMENTED: [&str; 10] = [
+    "id",
+    "organization_id",
+    "name",
+    "url",
+    "workspace_root",
+    "gateway_agent_id",
+    "allow_insecure_tls",
+    "disable_device_pairing",
+    "created_at",
+    "updated_at",
+];
 
 /// What a person posts.
 #[derive(Debug, Clone)]
 pub(crate) struct Registration {
-    pub(crate) name: String,
     pub(crate) url: String,
     pub(crate) token: Option<String>,
     pub(crate) workspace_root: String,
     pub(crate) allow_insecure_tls: bool,
     pub(crate) disable_device_pairing: bool,
-    pub(crate) patience: Patience,
 }
+
+/// Every gateway of the ring has this name: a text that must be quoted.
+pub(crate) const NAME: &str = "Ring \"gateway\"";
 
 impl Registration {
     /// Through the proxy, with what the gateway asks for.
     pub(crate) fn of(gateway: &Gateway, proxy: &Proxy) -> Self {
         Self {
-            name: "Ring \"gateway\"".to_owned(),
             url: proxy.url().to_owned(),
             token: gateway.secret().map(ToOwned::to_owned),
             workspace_root: gateway.workspace_root().display().to_string(),
             allow_insecure_tls: gateway.options().tls,
             disable_device_pairing: false,
-            patience: Patience::Waiting,
         }
+    }
+
+    fn body(&self) -> Value {
+        json!({
+            "name": NAME, "url": self.url, "workspace_root": self.workspace_root, "token": self.token,
+            "allow_insecure_tls": self.allow_insecure_tls,
+            "disable_device_pairing": self.disable_device_pairing,
+        })
     }
 }
 
 /// A gateway that is registered.
 #[derive(Debug)]
 pub(crate) struct Registered {
+    pub(crate) id: String,
     /// `agent-<ULID>`, as Mission Control writes it.
     pub(crate) agent_id: String,
     pub(crate) runtime_version: String,
     pub(crate) took: Duration,
-    order: Order,
 }
 
 impl Registered {
+    fn of(read: &Value, took: Duration) -> Self {
+        let text = |key: &str| read[key].as_str().expect("a text").to_owned();
+        Self {
+            id: text("id"),
+            agent_id: text("gateway_agent_id"),
+            runtime_version: text("runtime_version"),
+            took,
+        }
+    }
+
     /// The id as gateways hold it.
     pub(crate) fn on_gateway(&self) -> String {
         self.agent_id.to_ascii_lowercase()
     }
 }
 
-/// One installation: one device for all tests.
-static DIALER: LazyLock<Dialer> = LazyLock::new(|| Dialer {
-    policy: AddressPolicy::default(),
-    resolver: Arc::new(SystemResolver),
-    identity: DeviceIdentity::from_seed(&[7; 32]),
-    limits: Limits::default(),
-    progress: worker::gateway::Progress::default(),
-});
+/// Why a gateway is not registered: the problem document.
+#[derive(Debug)]
+pub(crate) struct Refusal(Value);
 
-/// Registers it and waits for the outcome.
-pub(crate) async fn register(registration: &Registration) -> Result<Registered, Failure> {
-    let order = order(registration);
-    let started = Instant::now();
-    let provisioned = provision(&DIALER, &order).await.map_err(|failed| failed.failure)?;
-    Ok(Registered {
-        agent_id: order.agent_id.to_string(),
-        runtime_version: provisioned.verified.runtime_version,
-        took: started.elapsed(),
-        order,
-    })
+impl Refusal {
+    pub(crate) fn text(&self, key: &str) -> &str {
+        self.0[key].as_str().unwrap_or_default()
+    }
+
+    /// Status, code and stage.
+    pub(crate) fn what(&self) -> (u64, &str, &str) {
+        (self.0["status"].as_u64().unwrap_or_default(), self.text("code"), self.text("stage"))
+    }
 }
 
-/// Takes it away again.
-pub(crate) async fn remove(registered: &Registered) -> Result<(), Failure> {
-    remove_agent(&DIALER, &registered.order)
-        .await
-        .map(|removed| assert!(removed.found, "the agent was there"))
+/// Mission Control, whole and in this process, with an organization of its own.
+pub(crate) struct MissionControl {
+    world: World,
+    _store: TestStore,
 }
 
-fn order(registration: &Registration) -> Order {
-    let at = SystemClock.now();
-    Order {
-        gateway_id: GatewayId::mint(at),
-        operation: OperationId::mint(at),
-        name: registration.name.clone(),
-        url: registration.url.parse().expect("a valid URL"),
-        workspace_root: registration.workspace_root.clone(),
-        device_token: None,
-        token: registration.token.clone().map(Secret::new),
-        allow_insecure_tls: registration.allow_insecure_tls,
-        disable_device_pairing: registration.disable_device_pairing,
-        agent_id: AgentId::mint(at),
-        agent_token: token::agent(),
-        base_url: BASE_URL.to_owned(),
-        heartbeat_every: Some(Duration::from_mins(30)),
-        minimum_version: "2026.02.9".parse().expect("a valid version"),
-        patience: registration.patience,
-        agent_may_exist: false,
+impl MissionControl {
+    pub(crate) async fn start() -> Self {
+        let store = sqlite().await;
+        let world = World::with(std::sync::Arc::clone(&store.store), Setup::default()).await;
+        Self { world, _store: store }
+    }
+
+    /// Where the agents are told to check in.
+    pub(crate) fn base_url(&self) -> String {
+        self.world.url("")
+    }
+
+    /// Registers it and waits for the outcome.
+    pub(crate) async fn register(&self, registration: &Registration) -> Result<Registered, Refusal> {
+        let started = Instant::now();
+        let answer = self.world.post(&registration.body()).await;
+        let took = started.elapsed();
+        if let Some(token) = &registration.token {
+            assert!(!answer.text.contains(token), "the token is in the answer: {}", answer.text);
+        }
+        if answer.status != 200 {
+            let (code, stage) = (answer.code().to_owned(), answer.json["stage"].as_str().map(str::to_owned));
+            answer.assert_problem(502, &code, stage.as_deref());
+            return Err(Refusal(answer.json));
+        }
+        let fields = answer.json.as_object().expect("a gateway is an object").keys().take(DOCUMENTED.len());
+        assert_eq!(fields.collect::<Vec<_>>(), DOCUMENTED);
+        Ok(Registered::of(&answer.json, took))
+    }
+
+    /// Asks for it; the outcome is found at what is returned.
+    pub(crate) async fn begin(&self, registration: &Registration) -> String {
+        let answer = self.world.post_with(&registration.body(), &[("Prefer", "respond-async")]).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        answer.header("location").to_owned()
+    }
+
+    /// Waits for the outcome of what was begun.
+    pub(crate) async fn outcome(&self, operation: &str) -> Result<Registered, Refusal> {
+        let started = Instant::now();
+        let answer = self.world.outcome(operation).await;
+        let Value::Object(mut operation) = answer.json else { panic!("no operation: {}", answer.text) };
+        match (operation.remove("result"), operation.remove("error")) {
+            (Some(read), _) if read.is_object() => Ok(Registered::of(&read, started.elapsed())),
+            (_, error) => Err(Refusal(error.unwrap_or_default())),
+        }
+    }
+
+    /// An operation as it is now.
+    pub(crate) async fn operation(&self, operation: &str) -> Value {
+        self.world.get(operation).await.json
+    }
+
+    /// The live status of a gateway.
+    pub(crate) async fn status(&self, registered: &Registered) -> Value {
+        self.world.get(&format!("/api/v1/gateways/{}/status", registered.id)).await.json
+    }
+
+    /// Runs a failed registration again.
+    pub(crate) async fn retry(&self, gateway_id: &str) -> Result<Registered, Refusal> {
+        let started = Instant::now();
+        let path = format!("/api/v1/gateways/{gateway_id}/retry");
+        let answer = Answer::of(self.as_owner(reqwest::Method::POST, &path)).await;
+        if answer.status == 200 {
+            Ok(Registered::of(&answer.json, started.elapsed()))
+        } else {
+            Err(Refusal(answer.json))
+        }
+    }
+
+    /// Takes it away again.
+    pub(crate) async fn remove(&self, registered: &Registered) -> Result<(), Refusal> {
+        let path = format!("/api/v1/gateways/{}", registered.id);
+        let answer = Answer::of(self.as_owner(reqwest::Method::DELETE, &path)).await;
+        if answer.status == 200 { Ok(()) } else { Err(Refusal(answer.json)) }
+    }
+
+    fn as_owner(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.world.http.request(method, self.world.url(path)).bearer_auth(self.world.owner.expose())
+    }
+
+    /// Stops it; the log is intact, every operation has one end, and nothing waits.
+    pub(crate) async fn stop(mut self) {
+        self.world.audit().await;
+        self.world.stop().await;
     }
 }

@@ -1,9 +1,9 @@
 //! Nothing is left of an agent that was removed or could not be made.
 
 use harness::openclaw::{Gateway, Held, Options, Proxy, Version};
-use shared::domain::gateway::failure::{Cause, Stage};
+use serde_json::json;
 
-use crate::registration::{Registered, Registration, register, remove};
+use crate::registration::{MissionControl, Registered, Registration};
 
 #[tokio::test]
 async fn a_2026_9_6_holds_nothing_of_an_agent_that_was_removed() {
@@ -22,17 +22,21 @@ async fn a_2026_2_9_holds_nothing_of_an_agent_that_was_removed() {
 
 async fn removed(version: Version) {
     let mut gateway = Gateway::start(Options::new(version)).await;
+    let control = MissionControl::start().await;
     let proxy = Proxy::before(&gateway).await;
     let registration = Registration::of(&gateway, &proxy);
-    let kept = register(&registration).await.expect("it is registered");
+    let kept = control.register(&registration).await.expect("it is registered");
     gateway.until_run_of(&kept.on_gateway()).await;
     let before = Held::read(&mut gateway.client().await).await;
+    let status = control.status(&kept).await;
+    assert_eq!((&status["connected"], &status["runtime_version"]), (&json!(true), &json!(version.number())));
+    assert_eq!(status["main_session"], json!(format!("agent:{}:main", kept.on_gateway())));
 
-    unwritable_workspace(&gateway, &registration, &before).await;
+    unwritable_workspace(&control, &gateway, &registration, &before).await;
 
-    let gone = register(&registration).await.expect("it is registered");
+    let gone = control.register(&registration).await.expect("it is registered");
     gateway.until_run_of(&gone.on_gateway()).await;
-    remove(&gone).await.expect("it is removed");
+    control.remove(&gone).await.expect("it is removed");
 
     let after = Held::read(&mut gateway.client().await).await;
     assert_gone(&gateway, &after, &gone);
@@ -44,11 +48,12 @@ async fn removed(version: Version) {
         assert_eq!(after.label(&id), before.label(&id), "the label of {id}");
     }
 
-    remove(&kept).await.expect("it is removed");
+    control.remove(&kept).await.expect("it is removed");
     let empty = Held::read(&mut gateway.client().await).await;
     assert_gone(&gateway, &empty, &kept);
     assert_eq!(empty.agent_ids(), ["main"]);
     assert_eq!(empty.heartbeat("main").as_deref(), Some("45m"));
+    control.stop().await;
     gateway.stop().await;
 }
 
@@ -63,12 +68,17 @@ fn assert_gone(gateway: &Gateway, held: &Held, registered: &Registered) {
 }
 
 /// A root that is a file: not even the superuser can make a folder in it.
-async fn unwritable_workspace(gateway: &Gateway, registration: &Registration, before: &Held) {
+async fn unwritable_workspace(
+    control: &MissionControl,
+    gateway: &Gateway,
+    registration: &Registration,
+    before: &Held,
+) {
     let root = gateway.path("openclaw.json").join("workspaces").display().to_string();
     let registration = Registration { workspace_root: root, ..registration.clone() };
-    let failure = register(&registration).await.expect_err("there can be no workspace");
-    assert_eq!((failure.stage, failure.cause), (Stage::Agent, Cause::CallRefused), "{failure:?}");
-    assert!(failure.detail.contains("workspace_root"), "{}", failure.detail);
+    let refusal = control.register(&registration).await.expect_err("there can be no workspace");
+    assert_eq!(refusal.what(), (502, "gateway_provisioning_failed", "agent"), "{refusal:?}");
+    assert!(refusal.text("detail").contains("workspace_root"), "{refusal:?}");
     let after = Held::read(&mut gateway.client().await).await;
     assert_eq!(after.entries(), before.entries());
     assert_eq!(after.agent_ids(), before.agent_ids());

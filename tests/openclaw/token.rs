@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use harness::openclaw::{Gateway, Held, Options, Proxy, Version};
+use crate::registration::{MissionControl, NAME, Registered, Registration};
+use harness::openclaw::{Gateway, Held, Options, Proxy, Version, note};
 use serde_json::{Value, json};
-use shared::domain::gateway::failure::{Cause, Stage};
-
-use crate::registration::{BASE_URL, Registered, Registration, register};
 
 /// Longer than any restart that a gateway announces (2 s) and any that it makes without a word (0.6 s).
 const LATE_RESTARTS: Duration = Duration::from_millis(3_500);
@@ -28,19 +26,20 @@ async fn two_registrations_at_2026_2_9_make_two_agents_and_touch_nothing_else() 
 
 async fn two_registrations(version: Version) {
     let mut gateway = Gateway::start(Options::new(version)).await;
+    let control = MissionControl::start().await;
     let untouched = Held::read(&mut gateway.client().await).await;
     assert_eq!(untouched.heartbeat("main").as_deref(), Some("45m"));
 
-    let first = register_once(&gateway, version).await;
+    let first = register_once(&control, &gateway, version).await;
     gateway.until_run_of(&first.on_gateway()).await;
     let after_first = Held::read(&mut gateway.client().await).await;
-    assert_provisioned(&gateway, &after_first, &first);
+    assert_provisioned(&control, &gateway, &after_first, &first);
     assert_others_unchanged(&untouched, &after_first, &first.on_gateway());
 
-    let second = register_once(&gateway, version).await;
+    let second = register_once(&control, &gateway, version).await;
     gateway.until_run_of(&second.on_gateway()).await;
     let after_second = Held::read(&mut gateway.client().await).await;
-    assert_provisioned(&gateway, &after_second, &second);
+    assert_provisioned(&control, &gateway, &after_second, &second);
     assert_others_unchanged(&after_first, &after_second, &second.on_gateway());
     for agent in [&first, &second] {
         assert_eq!(gateway.runs_of(&agent.on_gateway()), 1, "each agent is woken once");
@@ -50,26 +49,31 @@ async fn two_registrations(version: Version) {
     let proxy = Proxy::before(&gateway).await;
     let mut registration = Registration::of(&gateway, &proxy);
     registration.token = Some("not-the-secret".to_owned());
-    let failure = register(&registration).await.expect_err("a wrong token is refused");
-    assert_eq!((failure.stage, failure.cause), (Stage::Handshake, Cause::CredentialRejected), "{failure:?}");
-    assert!(failure.detail.contains("token mismatch"), "{}", failure.detail);
+    let refusal = control.register(&registration).await.expect_err("a wrong token is refused");
+    assert_eq!(refusal.what(), (502, "gateway_auth_failed", "handshake"), "{refusal:?}");
+    assert!(refusal.text("detail").contains("token mismatch"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1, "a wrong token is sent once");
     assert_eq!(Held::read(&mut gateway.client().await).await.entries(), after_second.entries());
+
+    registration.url = proxy.url().replace("ws://", "wss://");
+    let refusal = control.register(&registration).await.expect_err("there is no TLS");
+    assert_eq!(refusal.what(), (502, "gateway_tls_failed", "tls"), "{refusal:?}");
+    control.stop().await;
     gateway.stop().await;
 }
 
 /// Registers, and proves that it took one connection and one more for each restart of the gateway.
-async fn register_once(gateway: &Gateway, version: Version) -> Registered {
+async fn register_once(control: &MissionControl, gateway: &Gateway, version: Version) -> Registered {
     let proxy = Proxy::before(gateway).await;
     let restarts_before = gateway.restarts();
-    let registered = register(&Registration::of(gateway, &proxy)).await.expect("it is registered");
+    let registered = control.register(&Registration::of(gateway, &proxy)).await.expect("it is registered");
     let restarts = gateway.restarts() - restarts_before;
-    println!(
+    note(&format!(
         "openclaw {}: registered in {} ms, {restarts} restarts, {} connections",
         version.number(),
         registered.took.as_millis(),
         proxy.connections()
-    );
+    ));
     assert_eq!(registered.runtime_version, version.number());
     assert_eq!(proxy.connections(), 1 + restarts);
     // Nothing can be waited for: that no restart comes late is what is proved.
@@ -81,7 +85,7 @@ async fn register_once(gateway: &Gateway, version: Version) -> Registered {
     registered
 }
 
-fn assert_provisioned(gateway: &Gateway, held: &Held, registered: &Registered) {
+fn assert_provisioned(control: &MissionControl, gateway: &Gateway, held: &Held, registered: &Registered) {
     let id = registered.on_gateway();
     let workspace = gateway.workspace_root().join(&id).display().to_string();
     let agent = held.agent(&id).expect("the agent is listed");
@@ -93,11 +97,11 @@ fn assert_provisioned(gateway: &Gateway, held: &Held, registered: &Registered) {
     assert_eq!(entry.pointer("/heartbeat/every"), Some(&json!("30m")));
     assert_eq!(entry.pointer("/heartbeat/target"), Some(&json!("none")));
     assert_eq!(held.heartbeat(&id).as_deref(), Some("30m"));
-    assert_eq!(held.label(&id), Some(format!("Ring \"gateway\" ({})", registered.agent_id)));
-    assert_files(held, registered);
+    assert_eq!(held.label(&id), Some(format!("{NAME} ({})", registered.agent_id)));
+    assert_files(&control.base_url(), held, registered);
 }
 
-fn assert_files(held: &Held, registered: &Registered) {
+fn assert_files(base_url: &str, held: &Held, registered: &Registered) {
     let id = registered.on_gateway();
     let file = |name: &str| held.file(&id, name).unwrap_or_else(|| panic!("no {name}"));
     let credentials = if held.has_entries() {
@@ -113,7 +117,7 @@ fn assert_files(held: &Held, registered: &Registered) {
     };
     let lines: Vec<&str> = credentials.lines().collect();
     let count = |line: &str| lines.iter().filter(|other| **other == line).count();
-    assert_eq!(count(&format!("BASE_URL={BASE_URL}")), 1, "{credentials}");
+    assert_eq!(count(&format!("BASE_URL={base_url}")), 1, "{credentials}");
     assert_eq!(count(&format!("AGENT_ID={}", registered.agent_id)), 1, "{credentials}");
     let tokens: Vec<&&str> = lines.iter().filter(|line| line.starts_with("AUTH_TOKEN=")).collect();
     assert!(

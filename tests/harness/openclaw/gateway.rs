@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     Auth, Client, Options, Refused, SECRET,
-    install::{Installed, installed, say},
+    install::{Installed, installed, note},
     process::{Process, Slot, slot},
 };
 
@@ -67,13 +67,13 @@ impl Gateway {
         self.launch();
         let until = started + READY_LIMIT;
         while let Err(refused) = self.try_client().await {
-            let is_running = self.process.as_mut().is_some_and(Process::is_running);
-            assert!(is_running, "the gateway ended before it was ready");
+            let ended = self.process.as_mut().and_then(Process::ended);
+            assert!(ended.is_none(), "the gateway ended before it was ready, its supervisor with {ended:?}");
             assert!(!refused.is_final(), "the gateway refuses the harness: {refused}");
             assert!(Instant::now() < until, "the gateway is not ready in time: {refused}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        say(&format!("{} is ready after {:.1} s", self.name(), started.elapsed().as_secs_f64()));
+        note(&format!("{} is ready after {:.1} s", self.name(), started.elapsed().as_secs_f64()));
     }
 
     /// Starts a stopped one and does not wait until it is ready.
@@ -223,8 +223,8 @@ impl Drop for Gateway {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
-            say(&format!("the log of {} ends:", self.name()));
-            lines.iter().skip(shown).for_each(|line| say(line));
+            note(&format!("the log of {} ends:", self.name()));
+            lines.iter().skip(shown).for_each(|line| note(line));
         }
     }
 }

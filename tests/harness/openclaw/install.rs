@@ -84,11 +84,11 @@ async fn install(folder: &Path, package: &str, manifest: &Value) {
     }
     fs::create_dir_all(&half).expect("the target folder can be written");
     fs::write(half.join("package.json"), manifest.to_string()).expect("the target folder can be written");
-    say(&format!("installing {package} with npm into {}", folder.display()));
+    note(&format!("installing {package} with npm into {}", folder.display()));
     let started = Instant::now();
     npm(&half, package).await;
     fs::rename(&half, folder).expect("a complete installation can be renamed");
-    say(&format!("installed {package} in {} s", started.elapsed().as_secs()));
+    note(&format!("installed {package} in {} s", started.elapsed().as_secs()));
 }
 
 async fn npm(folder: &Path, package: &str) {
@@ -109,6 +109,6 @@ async fn npm(folder: &Path, package: &str) {
 }
 
 /// Progress, past the test runner's capture: a person who waits wants to know for what.
-pub(super) fn say(text: &str) {
+pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "[openclaw] {text}");
 }

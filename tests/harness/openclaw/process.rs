@@ -24,11 +24,13 @@ const STOP_TENTHS: &str = "200";
 
 /// Runs the gateway and waits for its own input: the line `stop` ends the gateway with SIGTERM and, after a limit,
 /// SIGKILL; the end of the input, which comes even if the test is killed, ends it at once. Nothing of the process group
-/// survives, nor of those that left it (their environment names the gateway's own folder). Descriptor 2 is the slot's lock file: the slot is free when all of this is gone.
+/// survives, nor of those that left it (their environment names the gateway's own folder). Should the supervisor itself be killed,
+/// the gateway goes with it. Descriptor 2 is the slot's lock file: the slot is free when all of this is gone.
 const SUPERVISOR: &str = r#"
 tenths=$1; shift
 exec 3>&2 2>&1 4<&0
-"$@" </dev/null 3>&- 4<&- &
+guard=; command -v setpriv >/dev/null && guard='setpriv --pdeathsig KILL'
+$guard "$@" </dev/null 3>&- 4<&- &
 gateway=$!
 (
   how=kill
@@ -104,9 +106,9 @@ impl Process {
         Self { supervisor, input }
     }
 
-    /// Whether it is still there.
-    pub(super) fn is_running(&mut self) -> bool {
-        matches!(self.supervisor.try_wait(), Ok(None))
+    /// How its supervisor ended, if it has.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.supervisor.try_wait().expect("a child can be waited for")
     }
 
     /// SIGTERM, then SIGKILL after 20 s.
@@ -127,7 +129,7 @@ impl Drop for Process {
         drop(self.input.take());
         // SIGKILL acts at once; without this the gateway would write into a folder that is being removed.
         let until = std::time::Instant::now() + Duration::from_secs(5);
-        while self.is_running() && std::time::Instant::now() < until {
+        while self.ended().is_none() && std::time::Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
