@@ -160,7 +160,7 @@ impl Background {
     async fn run(self, opened: watch::Sender<Opening>) {
         let mut delays = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(2))
+            .with_max_delay(Duration::from_secs(1))
             .without_max_times()
             .with_jitter()
             .build();
