@@ -115,7 +115,9 @@ pub async fn insist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
     use backon::{ExponentialBuilder, Retryable as _};
     let pauses = ExponentialBuilder::default()
         .with_min_delay(std::time::Duration::from_millis(100))
-        .with_max_delay(std::time::Duration::from_secs(2))
+        // Jitter doubles a pause at most. Together with the store's own pauses this stays below the 5 s in which a
+        // process is ready again.
+        .with_max_delay(std::time::Duration::from_millis(500))
         .without_max_times()
         .with_jitter();
     let warn = |error: &E, pause| {

@@ -14,8 +14,8 @@ use crate::{
     store::{StoreError, writer::Signals},
 };
 
-/// Longest pause between two tries.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Longest pause between two tries, which jitter can double: a process is ready 5 s after its database.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 enum State {
