@@ -94,6 +94,8 @@ pub enum Row {
         /// What it may do.
         token: Option<organization::Token>,
     },
+    /// The queue is paused since then, by somebody, for a reason; `None` once it runs again.
+    QueuePause(Option<(DateTime<Utc>, String, String)>),
 }
 
 /// A gateway as every endpoint shows it: the ten documented fields first, in the documented order, then ours.

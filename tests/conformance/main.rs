@@ -3,6 +3,7 @@
 
 mod commits;
 mod fleet;
+mod log;
 mod outage;
 mod queue;
 mod views;

@@ -10,6 +10,7 @@ mod insert;
 mod listen;
 mod load;
 mod migrate;
+mod operate;
 mod queue;
 mod rows;
 mod server;
