@@ -13,6 +13,7 @@ use crate::{
             state::Kind,
         },
         organization::{self, Organization, Role},
+        queue,
     },
     ids::{AgentId, GatewayId, MemberId, OperationId, OrganizationId, TokenId},
     problem::Problem,
@@ -462,5 +463,15 @@ pub fn organization_rows(
         | Event::MemberRemoved { member } => member_row(*member).into_iter().collect(),
         Event::TokenIssued(token) => vec![token_row(token.token)],
         Event::TokenRevoked { token } => vec![token_row(*token)],
+    }
+}
+
+/// The rows that follow from one event of the queue.
+#[must_use]
+pub fn queue_rows(event: &queue::Event, at: DateTime<Utc>) -> Vec<Row> {
+    match event {
+        queue::Event::Paused { by, reason } => vec![Row::QueuePause(Some((at, by.clone(), reason.clone())))],
+        queue::Event::Resumed { .. } => vec![Row::QueuePause(None)],
+        queue::Event::JobRetried(_) | queue::Event::JobCancelled(_) => vec![],
     }
 }

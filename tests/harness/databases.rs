@@ -72,7 +72,12 @@ impl TestStore {
         self.execute(&format!("delete from events where position = {position}")).await;
     }
 
-    async fn execute(&self, statement: &str) {
+    /// Runs a statement, behind the store's back.
+    ///
+    /// # Panics
+    ///
+    /// If the database refuses it.
+    pub async fn execute(&self, statement: &str) {
         match &self.database {
             Database::File(folder) => {
                 let url = format!("sqlite://{}", folder.path().join("mission-control.db").display());

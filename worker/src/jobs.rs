@@ -114,6 +114,7 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     }));
     let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, stop.clone()));
     let keeping = AbortOnDropHandle::new(tokio::spawn(keep_leases(Arc::clone(&runtime))));
+    let _sweeping = AbortOnDropHandle::new(tokio::spawn(crate::sweep::run(runtime.deps.clone())));
     let backend = Deliveries(Arc::new(Mutex::new(receiver)));
     let data = Arc::clone(&runtime);
     let name = settings.worker_id.clone();

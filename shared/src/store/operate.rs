@@ -89,6 +89,12 @@ pub struct Difference {
     pub differing: u64,
 }
 
+impl Difference {
+    /// Every read model.
+    pub const PROJECTIONS: [&'static str; 7] =
+        ["gateways", "operations", "agents", "organizations", "members", "tokens", "queue_pauses"];
+}
+
 /// What is to become of the shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
