@@ -3,6 +3,7 @@
 
 mod access;
 mod endpoints;
+mod events;
 mod failures;
 mod lifecycle;
 mod validation;
