@@ -17,7 +17,7 @@ use crate::{
 /// A checkpoint is signed at the latest after this many events.
 pub const EVENTS_BETWEEN: u64 = 1_000;
 /// A checkpoint is signed at the latest so long after an event.
-pub const TIME_BETWEEN: Duration = Duration::from_secs(60);
+pub const TIME_BETWEEN: Duration = Duration::from_mins(1);
 /// Whoever has the turn keeps it for so long.
 const TURN: Duration = Duration::from_secs(90);
 /// How often the log's position is looked at.

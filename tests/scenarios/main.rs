@@ -1,6 +1,7 @@
 //! Whole stories: real router, real worker, real database, a fake gateway on a real socket, and faults.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "what is not there must fail the test")]
 
+mod operator;
 mod process;
 mod registration;
 mod secrets;

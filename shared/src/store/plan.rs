@@ -226,7 +226,9 @@ impl Latest {
 #[must_use]
 pub fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
     let mut latest = Latest::default();
-    rows.into_iter().for_each(|row| latest.put(row));
+    for row in rows {
+        latest.put(row);
+    }
     latest.in_order()
 }
 
