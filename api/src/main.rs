@@ -41,7 +41,16 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
             return Ok(0);
         }
         Command::Migrate => cli.place.location()?.open().await?,
-        _ => ops::open(&cli.place).await?,
+        Command::Organization(_)
+        | Command::Member(_)
+        | Command::Token(_)
+        | Command::Events(_)
+        | Command::Replay(_)
+        | Command::Operations(_)
+        | Command::Jobs(_)
+        | Command::Queue(_)
+        | Command::Projections(_)
+        | Command::Doctor(_) => ops::open(&cli.place).await?,
     };
     let code = match cli.command {
         Command::Serve(_) => 0,

@@ -10,7 +10,6 @@ use shared::{
         queue,
     },
     envelope::{Hash, NewEvent, Recorded, StreamId},
-    ids::*,
 };
 use uuid::Uuid;
 
@@ -130,9 +129,9 @@ fn of_the_queue() -> Vec<queue::Event> {
 
 /// Every event as it is written now: name, version and data.
 fn written() -> Vec<(String, u32, Value)> {
-    let gateways = of_gateways().into_iter().map(|event| serde_json::to_value(event));
-    let organizations = of_organizations().into_iter().map(|event| serde_json::to_value(event));
-    let queue = of_the_queue().into_iter().map(|event| serde_json::to_value(event));
+    let gateways = of_gateways().into_iter().map(serde_json::to_value);
+    let organizations = of_organizations().into_iter().map(serde_json::to_value);
+    let queue = of_the_queue().into_iter().map(serde_json::to_value);
     let metadata = shared::envelope::Metadata {
         actor: shared::envelope::Actor::command_line(),
         operation: None,

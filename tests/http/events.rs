@@ -174,8 +174,8 @@ async fn a_stream_resumes_strictly_after_its_last_event() {
 #[tokio::test]
 async fn a_position_that_is_no_longer_kept_is_told() {
     let home = home().await;
-    home._store.lose_event(1).await;
-    home._store.lose_event(2).await;
+    home.store.lose_event(1).await;
+    home.store.lose_event(2).await;
     let ask = |after: &str| {
         let request = ask(&home.world, "/api/v1/events/stream", &home.world.owner);
         request.header("Last-Event-ID", after.to_owned())

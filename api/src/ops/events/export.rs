@@ -100,7 +100,7 @@ fn cloud_event(event: &Recorded, stored: &Stored) -> Result<Value, serde_json::E
     Ok(cloud)
 }
 
-/// Reads a line of either form back; `None` if it is neither.
+/// Reads a line of either form back; `None` if it is neither, or a `CloudEvents` line that contradicts itself.
 #[must_use]
 pub fn read(line: &str) -> Option<Recorded> {
     #[derive(Deserialize)]
@@ -111,12 +111,13 @@ pub fn read(line: &str) -> Option<Recorded> {
     struct Inside {
         stored: Stored,
     }
-    let stored = serde_json::from_str::<Stored>(line).ok();
-    let stored = stored.or_else(|| Some(serde_json::from_str::<Cloud>(line).ok()?.data.stored))?;
+    let plain = serde_json::from_str::<Stored>(line).ok();
+    let is_cloud = plain.is_none();
+    let stored = plain.or_else(|| Some(serde_json::from_str::<Cloud>(line).ok()?.data.stored))?;
     let mut hash = Hash::default();
     hex::decode_to_slice(&stored.hash, &mut hash.0).ok()?;
     let organization = stored.organization_id.map(|id| id.parse()).transpose().ok()?;
-    Some(Recorded {
+    let event = Recorded {
         position: stored.position,
         event_id: stored.event_id.parse().ok()?,
         stream: StreamId::stored(stored.stream_id),
@@ -128,5 +129,12 @@ pub fn read(line: &str) -> Option<Recorded> {
         metadata: stored.metadata,
         recorded_at: from_micros(stored.recorded_at_us),
         hash,
-    })
+    };
+    // What stands around the stored event is not hashed: it must be what the stored event says.
+    let is_true = || Some(value(line)? == value(&self::line(&event, Format::Cloudevents).ok()?)?);
+    (!is_cloud || is_true()?).then_some(event)
+}
+
+fn value(line: &str) -> Option<Value> {
+    serde_json::from_str(line).ok()
 }

@@ -48,7 +48,7 @@ pub fn run_offline(verify: &Verify) -> Result<u8, OpsError> {
         let line = line.map_err(|error| unusable(path, &error.to_string()))?;
         let position = proof.last().position + 1;
         let Some(event) = export::read(&line) else {
-            let why = "the line is not an exported event".to_owned();
+            let why = "the line is not an event as it is exported".to_owned();
             return tell(&Verdict::Broken { position, why }, verify.json);
         };
         if let Err(broken) = proof.take(&event) {

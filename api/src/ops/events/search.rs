@@ -99,8 +99,8 @@ pub async fn list(store: &dyn Store, list: &List) -> Result<u8, OpsError> {
     let (mut after, mut left) = (list.after, list.limit);
     while left > 0 {
         let page = store.events(&filter, after, left.min(PAGE)).await?;
-        let Some(last) = page.last() else { break };
-        after = last.position;
+        let Some(end) = page.last() else { break };
+        after = end.position;
         left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(left));
         show(&page)?;
     }
