@@ -21,7 +21,7 @@ use crate::{
 fn table() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::base())
         .routes(routes!(gateways::create::create, gateways::list::list))
-        .routes(routes!(gateways::get::get, gateways::remove::remove))
+        .routes(routes!(gateways::get::get, gateways::update::update, gateways::remove::remove))
         .routes(routes!(gateways::retry::retry))
         .routes(routes!(gateways::status::status))
         .routes(routes!(gateways::events::events))

@@ -8,9 +8,8 @@ use crate::{
     clock::rfc3339,
     domain::{
         gateway::{
-            End, Gateway, Known, Phase,
+            End, Gateway, Kind, Known, Phase,
             failure::{Code, Failure},
-            state::Kind,
         },
         organization::{self, Organization, Role},
     },
@@ -140,7 +139,7 @@ pub struct OperationRead {
     /// UUID.
     #[schema(value_type = String, format = Uuid)]
     pub id: OperationId,
-    /// `create_gateway` or `delete_gateway`.
+    /// `create_gateway`, `update_gateway` or `delete_gateway`.
     pub kind: String,
     /// `pending`, `running`, `awaiting_pairing`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
@@ -335,7 +334,7 @@ pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
         allow_insecure_tls: request.allow_insecure_tls,
         disable_device_pairing: request.disable_device_pairing,
         created_at: rfc3339(known.requested_at),
-        updated_at: rfc3339(known.requested_at),
+        updated_at: rfc3339(known.changed_at),
         status: status.to_owned(),
         runtime_version: Some(verified.runtime_version.clone()),
         has_token: request.has_token,
@@ -356,7 +355,7 @@ fn agent_read(known: &Known) -> AgentRead {
         provisioned_at: provisioned_at.clone(),
         checked_in_at: None,
         created_at: rfc3339(known.requested_at),
-        updated_at: provisioned_at,
+        updated_at: rfc3339(known.changed_at.max(known.provisioned_at.unwrap_or(known.requested_at))),
     }
 }
 
@@ -368,7 +367,7 @@ fn operation(known: &Known, status: &str) -> OperationRead {
         End::Open | End::Succeeded => None,
     };
     let result = match (&operation.end, operation.kind) {
-        (End::Succeeded, Kind::Create) => {
+        (End::Succeeded, Kind::Create | Kind::Update) => {
             gateway_read(known).map(|read| OperationResult::Gateway(Box::new(read)))
         }
         (End::Succeeded, Kind::Delete) => Some(OperationResult::Done(Done { ok: true })),

@@ -176,6 +176,19 @@ impl World {
         Answer::of(request).await
     }
 
+    /// A JSON body to a path as the owner, with headers.
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let request = self.http.request(method, self.url(path)).bearer_auth(self.owner.expose()).json(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Answer::of(request).await
+    }
+
     fn request(&self, body: &Value) -> reqwest::RequestBuilder {
         self.http.post(self.url("/api/v1/gateways")).bearer_auth(self.owner.expose()).json(body)
     }

@@ -15,10 +15,12 @@ use shared::{
 use super::World;
 
 /// Events that end an operation.
-const TERMINAL: [&str; 5] = [
+const TERMINAL: [&str; 7] = [
     "GatewayCreated",
     "GatewayCreationFailed",
     "GatewayCreationCancelled",
+    "GatewayUpdated",
+    "GatewayUpdateFailed",
     "GatewayDeleted",
     "GatewayDeletionFailed",
 ];

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    change::{UpdateFailed, UpdateRequested, Updated},
     failure::{Code, Failure},
     patience::Patience,
     url::GatewayUrl,
@@ -153,6 +154,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody asked for a change.
+    #[serde(rename = "GatewayUpdateRequested")]
+    UpdateRequested(Box<UpdateRequested>),
+    /// The change took effect; terminal for its operation.
+    #[serde(rename = "GatewayUpdated")]
+    Updated(Box<Updated>),
+    /// The change did not take effect; terminal for its operation.
+    #[serde(rename = "GatewayUpdateFailed")]
+    UpdateFailed(Box<UpdateFailed>),
     /// Somebody asked for the gateway's removal.
     #[serde(rename = "GatewayDeletionRequested")]
     DeletionRequested {
@@ -197,7 +207,7 @@ pub enum Event {
 
 impl Event {
     /// Every stored name, in the order of the variants.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 18] = [
         "GatewayRequested",
         "ProvisioningAttemptFailed",
         "PairingRequired",
@@ -209,6 +219,9 @@ impl Event {
         "MainAgentLeftBehind",
         "GatewayCreationRetried",
         "GatewayCreationCancelled",
+        "GatewayUpdateRequested",
+        "GatewayUpdated",
+        "GatewayUpdateFailed",
         "GatewayDeletionRequested",
         "GatewayDeleted",
         "GatewayDeletionFailed",

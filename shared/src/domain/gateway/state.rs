@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::{
+    change::{Changes, UpdateRequested, Updated},
     event::{Event, MainAgent, Requested, Verified},
-    failure::{Code, Failure, Stage},
-    patience::Patience,
+    failure::Stage,
+    operation::{End, Kind, Operation},
 };
-use crate::ids::OperationId;
 
 /// When and under which request an event was recorded: what a fold needs beside the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +33,18 @@ pub enum Gateway {
 /// A gateway that somebody asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// What was asked for.
+    /// What was asked for, with every change that took effect.
     pub request: Requested,
     /// When.
     pub requested_at: DateTime<Utc>,
+    /// When one of the documented fields last changed.
+    pub changed_at: DateTime<Utc>,
+    /// A change that is being tried.
+    pub changes: Option<Changes>,
+    /// How the gateway was reached where it was before, while its agent is still to be removed there.
+    pub moved_from: Option<Box<Requested>>,
+    /// The agent's files are older than the gateway's name.
+    pub agent_is_stale: bool,
     /// When its main agent was provisioned.
     pub provisioned_at: Option<DateTime<Utc>>,
     /// The stream's version.
@@ -49,65 +57,6 @@ pub struct Known {
     pub operation: Operation,
     /// How far it is.
     pub phase: Phase,
-}
-
-/// What an operation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Registers a gateway, the first time or again.
-    Create,
-    /// Removes it.
-    Delete,
-}
-
-impl Kind {
-    /// The name that is shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create_gateway",
-            Self::Delete => "delete_gateway",
-        }
-    }
-}
-
-/// Something that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// Its id.
-    pub id: OperationId,
-    /// What it does.
-    pub kind: Kind,
-    /// How long to try.
-    pub patience: Patience,
-    /// The HTTP request that asked.
-    pub request_id: Option<String>,
-    /// When.
-    pub requested_at: DateTime<Utc>,
-    /// When its last event was recorded.
-    pub progressed_at: DateTime<Utc>,
-    /// Attempts that ended.
-    pub attempts: u32,
-    /// Its outcome.
-    pub end: End,
-}
-
-/// The outcome of an operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// Not known yet.
-    Open,
-    /// Done.
-    Succeeded,
-    /// Not done.
-    Failed(Failure, Code),
-    /// Ended by somebody.
-    Cancelled {
-        /// By whom.
-        by: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// How far a gateway is.
@@ -174,6 +123,10 @@ impl Known {
         Self {
             request: request.clone(),
             requested_at: occurrence.at,
+            changed_at: occurrence.at,
+            changes: None,
+            moved_from: None,
+            agent_is_stale: false,
             provisioned_at: None,
             revision: occurrence.version,
             agent_may_exist: false,
@@ -226,20 +179,28 @@ impl Known {
             Event::MainAgentProvisioned(agent) => {
                 self.agent_may_exist = true;
                 self.provisioned_at = Some(occurrence.at);
-                if let Phase::Verified(verified) = &self.phase {
-                    self.phase = Phase::Provisioned(verified.clone(), agent.clone());
+                self.agent_is_stale = false;
+                match &self.phase {
+                    Phase::Verified(verified) => {
+                        self.phase = Phase::Provisioned(verified.clone(), agent.clone());
+                    }
+                    Phase::Active(verified, _) => self.phase = Phase::Active(verified.clone(), agent.clone()),
+                    Phase::Requested
+                    | Phase::AwaitingPairing { .. }
+                    | Phase::Provisioned(..)
+                    | Phase::Failed { .. }
+                    | Phase::Deleting { .. }
+                    | Phase::Deleted => {}
                 }
             }
             Event::Created {} => {
-                self.operation.attempts += 1;
-                self.operation.end = End::Succeeded;
+                self.operation.succeed();
                 if let Phase::Provisioned(verified, agent) = &self.phase {
                     self.phase = Phase::Active(verified.clone(), agent.clone());
                 }
             }
             Event::CreationFailed { failure, code, attempts } => {
-                self.operation.attempts = *attempts;
-                self.operation.end = End::Failed(failure.clone(), *code);
+                self.operation.fail(failure, *code, *attempts);
                 self.agent_may_exist |= failure.stage >= Stage::Agent;
                 self.phase = Phase::Failed { cleaned: false };
             }
@@ -252,9 +213,16 @@ impl Known {
                 self.phase = Phase::Requested;
             }
             Event::MainAgentRemoved { .. } | Event::MainAgentLeftBehind { .. } => {
+                self.moved_from = None;
                 if let Phase::Failed { cleaned, .. } = &mut self.phase {
                     *cleaned = true;
                 }
+            }
+            Event::UpdateRequested(update) => self.begin_update(update, occurrence),
+            Event::Updated(updated) => self.update(updated, occurrence),
+            Event::UpdateFailed(failed) => {
+                self.operation.fail(&failed.failure, failed.code, failed.attempts);
+                self.changes = None;
             }
             Event::DeletionRequested { .. } | Event::Deleted { .. } | Event::DeletionFailed { .. } => {
                 self.evolve_deletion(event, occurrence);
@@ -262,6 +230,34 @@ impl Known {
             Event::SecretErased { .. } => self.token_erased = true,
         }
         self
+    }
+
+    fn begin_update(&mut self, update: &UpdateRequested, occurrence: &Occurrence) {
+        self.operation = Operation::new((update.operation, Kind::Update), update.patience, occurrence);
+        self.changes = Some(update.changes.clone());
+    }
+
+    fn update(&mut self, updated: &Updated, occurrence: &Occurrence) {
+        self.operation.succeed();
+        self.changes = None;
+        self.changed_at = occurrence.at;
+        let changed = updated.changes.applied(&self.request);
+        let before = std::mem::replace(&mut self.request, changed);
+        if updated.leaves.is_some() {
+            self.moved_from = Some(Box::new(before));
+        } else if before.url.key() != self.request.url.key() {
+            self.moved_from = None;
+        }
+        self.agent_is_stale = updated.agent.is_none();
+        if let Phase::Active(verified, agent) = &mut self.phase {
+            if let Some(told) = &updated.verified {
+                verified.clone_from(told);
+            }
+            if let Some(written) = &updated.agent {
+                agent.clone_from(written);
+                self.provisioned_at = Some(occurrence.at);
+            }
+        }
     }
 
     fn evolve_deletion(&mut self, event: &Event, occurrence: &Occurrence) {
@@ -273,31 +269,14 @@ impl Known {
             }
         }
         if let Event::Deleted { .. } = event {
-            self.operation.attempts += 1;
-            self.operation.end = End::Succeeded;
+            self.operation.succeed();
             self.phase = Phase::Deleted;
         }
         if let Event::DeletionFailed { failure, code, attempts } = event {
-            self.operation.attempts = *attempts;
-            self.operation.end = End::Failed(failure.clone(), *code);
+            self.operation.fail(failure, *code, *attempts);
             if let Phase::Deleting { verified, agent, .. } = &self.phase {
                 self.phase = Phase::Active(verified.clone(), agent.clone());
             }
-        }
-    }
-}
-
-impl Operation {
-    fn new((id, kind): (OperationId, Kind), patience: Patience, occurrence: &Occurrence) -> Self {
-        Self {
-            id,
-            kind,
-            patience,
-            request_id: occurrence.request_id.clone(),
-            requested_at: occurrence.at,
-            progressed_at: occurrence.at,
-            attempts: 0,
-            end: End::Open,
         }
     }
 }
