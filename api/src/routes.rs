@@ -24,6 +24,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(gateways::get::get, gateways::update::update, gateways::remove::remove))
         .routes(routes!(gateways::retry::retry))
         .routes(routes!(gateways::status::status))
+        .routes(routes!(gateways::sync_templates::sync))
         .routes(routes!(gateways::events::events))
         .routes(routes!(operations::list::list))
         .routes(routes!(operations::get::get))

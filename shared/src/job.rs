@@ -17,6 +17,8 @@ pub enum Kind {
     EraseToken,
     /// Try a change of a registered gateway, and let it take effect.
     UpdateGateway,
+    /// Write the agents anew from the templates.
+    SyncTemplates,
     /// Write the main agent's files anew after a change that the gateway was too far away for.
     RefreshMainAgent,
     /// Remove the main agent from the gateway that was left.
@@ -29,11 +31,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the snapshot of stored names.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ProvisionGateway,
         Self::RemoveMainAgent,
         Self::EraseToken,
         Self::UpdateGateway,
+        Self::SyncTemplates,
         Self::RefreshMainAgent,
         Self::RemoveMovedAgent,
         Self::RemoveGateway,
@@ -48,6 +51,7 @@ impl Kind {
             Self::RemoveMainAgent => "remove_main_agent",
             Self::EraseToken => "erase_token",
             Self::UpdateGateway => "update_gateway",
+            Self::SyncTemplates => "sync_templates",
             Self::RefreshMainAgent => "refresh_main_agent",
             Self::RemoveMovedAgent => "remove_moved_agent",
             Self::RemoveGateway => "remove_gateway",

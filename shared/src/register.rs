@@ -98,6 +98,12 @@ pub fn new_token_owner(gateway: GatewayId) -> String {
     format!("gateway-{gateway}/new-token")
 }
 
+/// Owner of an agent's token that is not accepted yet.
+#[must_use]
+pub fn new_agent_token_owner(gateway: GatewayId) -> String {
+    format!("gateway-{gateway}/new-agent-token")
+}
+
 /// Owner of the token of a gateway that was left, while its agent is still to be removed there.
 #[must_use]
 pub fn left_token_owner(gateway: GatewayId) -> String {
@@ -106,12 +112,13 @@ pub fn left_token_owner(gateway: GatewayId) -> String {
 
 /// Owners of everything that is sealed for a gateway.
 #[must_use]
-pub fn secret_owners(gateway: GatewayId) -> [String; 5] {
+pub fn secret_owners(gateway: GatewayId) -> [String; 6] {
     [
         gateway_token_owner(gateway),
         agent_token_owner(gateway),
         device_token_owner(gateway),
         new_token_owner(gateway),
+        new_agent_token_owner(gateway),
         left_token_owner(gateway),
     ]
 }

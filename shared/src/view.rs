@@ -1,5 +1,7 @@
 //! Read models: pure functions of events, written in the transaction of the events and rebuilt by the same functions.
 
+mod sync;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,6 +18,8 @@ use crate::{
     ids::{AgentId, GatewayId, MemberId, OperationId, OrganizationId, TokenId},
     problem::Problem,
 };
+
+pub use sync::{SyncError, SyncRead};
 
 /// A row of a read model; one per table and id, the last one written wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +143,7 @@ pub struct OperationRead {
     /// UUID.
     #[schema(value_type = String, format = Uuid)]
     pub id: OperationId,
-    /// `create_gateway`, `update_gateway` or `delete_gateway`.
+    /// `create_gateway`, `update_gateway`, `sync_templates` or `delete_gateway`.
     pub kind: String,
     /// `pending`, `running`, `awaiting_pairing`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
@@ -166,6 +170,8 @@ pub struct OperationRead {
 pub enum OperationResult {
     /// The gateway, as it was then.
     Gateway(Box<GatewayRead>),
+    /// What became of the agents.
+    Synced(SyncRead),
     /// It is done, and there is nothing to show.
     Done(Done),
 }
@@ -370,6 +376,7 @@ fn operation(known: &Known, status: &str) -> OperationRead {
         (End::Succeeded, Kind::Create | Kind::Update) => {
             gateway_read(known).map(|read| OperationResult::Gateway(Box::new(read)))
         }
+        (End::Succeeded, Kind::Sync) => sync::sync_read(known).map(OperationResult::Synced),
         (End::Succeeded, Kind::Delete) => Some(OperationResult::Done(Done { ok: true })),
         (End::Open | End::Failed(..) | End::Cancelled { .. }, _) => None,
     };

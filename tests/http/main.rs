@@ -5,6 +5,7 @@ mod access;
 mod endpoints;
 mod failures;
 mod lifecycle;
+mod sync;
 mod update;
 mod validation;
 mod waiting;

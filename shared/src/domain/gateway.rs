@@ -5,11 +5,13 @@ pub mod command;
 pub mod decide;
 mod decide_change;
 pub mod event;
+mod evolve_change;
 pub mod failure;
 pub mod operation;
 pub mod patience;
 pub mod refusal;
 pub mod state;
+pub mod sync;
 pub mod url;
 pub mod version;
 

@@ -1,7 +1,10 @@
 //! Writing a registered gateway's main agent anew: after a change, where it is or where it moves to.
 
 use serde_json::json;
-use shared::domain::gateway::failure::Failure;
+use shared::domain::gateway::{
+    failure::{Failure, Stage},
+    sync::Options,
+};
 use tokio::time::timeout_at;
 
 use super::{
@@ -12,7 +15,7 @@ use super::{
     refusal::Refused,
     remove::clean_up,
     session::Session,
-    write::{create_agent, present},
+    write::{create_agent, present, session_key},
 };
 use crate::agent::templates::Template;
 
@@ -26,6 +29,8 @@ pub struct Scope {
     pub moves: bool,
     /// Its workspace lies elsewhere.
     pub workspace: bool,
+    /// What is asked for beside the files.
+    pub sync: Options,
 }
 
 /// A refreshed agent.
@@ -37,6 +42,8 @@ pub struct Refreshed {
     pub agent: MainAgent,
     /// It was not there before.
     pub created: bool,
+    /// Its session was to begin anew, and the gateway did not let it: why.
+    pub not_reset: Option<String>,
 }
 
 /// A refresh that failed.
@@ -68,9 +75,9 @@ pub async fn refresh(dialer: &Dialer, order: &Order, scope: Scope) -> Result<Ref
     let mut creation = Creation::Unasked;
     let deadline = session.deadline().into();
     let refused = match timeout_at(deadline, attempt(&mut session, order, scope, &mut creation)).await {
-        Ok(Ok((verified, agent))) => {
+        Ok(Ok((verified, (agent, not_reset)))) => {
             session.close().await;
-            return Ok(Refreshed { verified, agent, created: creation == Creation::Made });
+            return Ok(Refreshed { verified, agent, created: creation == Creation::Made, not_reset });
         }
         Ok(Err(refused)) => refused,
         Err(_) => timed_out(session.stage, &order.url).into(),
@@ -87,12 +94,15 @@ pub async fn refresh(dialer: &Dialer, order: &Order, scope: Scope) -> Result<Ref
     Err(NotRefreshed { failure: refused.failure, retry_after: refused.retry_after, left_behind })
 }
 
+/// The agent as it was written, and why its session was not reset.
+type Written = (MainAgent, Option<String>);
+
 async fn attempt(
     session: &mut Session<'_>,
     order: &Order,
     scope: Scope,
     creation: &mut Creation,
-) -> Result<(Verified, MainAgent), Refused> {
+) -> Result<(Verified, Written), Refused> {
     let verified = verify(session, &order.minimum_version).await?;
     let version = verified.runtime_version.clone();
     let agent = write_all(session, order, scope, creation).await.map_err(|mut refused| {
@@ -107,7 +117,7 @@ async fn write_all(
     order: &Order,
     scope: Scope,
     creation: &mut Creation,
-) -> Result<MainAgent, Refused> {
+) -> Result<Written, Refused> {
     let path = workspace(&order.workspace_root, &order.agent_id.on_gateway());
     *creation = Creation::Unanswered;
     let created = create_agent(session, &order.agent_id.to_string(), &path).await?;
@@ -118,11 +128,21 @@ async fn write_all(
             // Before the configuration: some versions lose a patch again by a later update.
             session.call("agents.update", json!({"agentId": created.id, "workspace": path})).await?;
         }
-        kept = present(session, &created.id, &AGENTS_OWN).await?;
+        if !scope.sync.overwrite {
+            kept = present(session, &created.id, &AGENTS_OWN).await?;
+        }
     }
+    let not_reset = if scope.sync.reset_sessions && created.existed {
+        session.stage = Stage::Agent;
+        let key = session_key(&created.id);
+        session.ask("sessions.delete", json!({"key": key})).await?.err()
+    } else {
+        None
+    };
+    let not_reset = not_reset.map(|error| session.refused("sessions.delete", &error).failure.detail);
     let mut agent = write_agent(session, order, (created.id, path), &kept).await?;
-    if !created.existed {
+    if !created.existed || scope.sync.reset_sessions || scope.sync.force_bootstrap {
         wake(session, order, &mut agent).await?;
     }
-    Ok(agent)
+    Ok((agent, not_reset))
 }

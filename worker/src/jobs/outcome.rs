@@ -121,6 +121,7 @@ pub(super) fn follow_up(lease: &Lease, kind: Kind, now: DateTime<Utc>, run_at: D
         Kind::ProvisionGateway
         | Kind::RemoveMainAgent
         | Kind::UpdateGateway
+        | Kind::SyncTemplates
         | Kind::RefreshMainAgent
         | Kind::RemoveMovedAgent
         | Kind::RemoveGateway

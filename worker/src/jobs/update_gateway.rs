@@ -48,7 +48,7 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
         }
     };
     let moves = changes.url.as_ref().is_some_and(|url| url.key() != known.request.url.key());
-    let scope = Scope { moves, workspace: changes.workspace_root.is_some() };
+    let scope = Scope { moves, workspace: changes.workspace_root.is_some(), ..Scope::default() };
     match refresh(&deps.dialer, &order, scope).await {
         Ok(refreshed) => succeed(deps, lease, &known, (changes, moves, refreshed)).await,
         Err(failed) if changes.is_tried_first() => fail(deps, lease, &known, failed).await,
@@ -148,7 +148,7 @@ async fn rename(deps: &Deps, lease: &Lease, changes: Changes, failed: NotRefresh
 
 async fn fail(deps: &Deps, lease: &Lease, known: &Known, failed: NotRefreshed) {
     let attempt = lease.job.attempt;
-    let NotRefreshed { failure, retry_after, left_behind } = failed;
+    let NotRefreshed { failure, retry_after, left_behind, .. } = failed;
     tracing::info!(stage = %failure.stage, cause = ?failure.cause, detail = failure.detail, "the change failed");
     let decision = next(failure.cause, attempt, known.operation.patience, (rand::random(), retry_after));
     if let Next::Retry(delay) = decision {

@@ -7,6 +7,7 @@ use super::{
     event::{MainAgent, Requested, Verified},
     failure::Failure,
     patience::Patience,
+    sync::{SyncRequested, Synced},
 };
 use crate::ids::OperationId;
 
@@ -124,6 +125,17 @@ pub enum Command {
     },
     /// The main agent's files were written anew.
     RecordAgentRefreshed(MainAgent),
+    /// Write its agents anew.
+    RequestSync(Box<SyncRequested>),
+    /// Every agent was tried.
+    RecordSynced(Box<Synced>),
+    /// No agent could be tried.
+    RecordSyncFailed {
+        /// Where and why.
+        failure: Failure,
+        /// Attempts that were made.
+        attempts: u32,
+    },
     /// Remove a registered gateway.
     RequestDeletion {
         /// The operation that this starts.

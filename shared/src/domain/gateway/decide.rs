@@ -69,6 +69,9 @@ impl Known {
                 self.update_failed(failure, attempts, left_behind)
             }
             Command::RecordAgentRefreshed(agent) => self.refreshed(agent),
+            Command::RequestSync(sync) => self.request_sync(sync),
+            Command::RecordSynced(synced) => self.record_synced(synced),
+            Command::RecordSyncFailed { failure, attempts } => self.sync_failed(failure, attempts),
             Command::RequestDeletion { operation, patience, force, by } => {
                 self.request_deletion(operation, Event::DeletionRequested { operation, patience, force, by })
             }
@@ -94,10 +97,9 @@ impl Known {
 
     fn clean_up(&self, event: Event) -> Result<Vec<Event>, Refusal> {
         match self.phase {
-            Phase::Failed { cleaned: true } => Ok(vec![]),
             Phase::Failed { cleaned: false } => Ok(vec![event]),
             Phase::Active(..) if self.moved_from.is_some() => Ok(vec![event]),
-            Phase::Active(..) => Ok(vec![]),
+            Phase::Failed { cleaned: true } | Phase::Active(..) => Ok(vec![]),
             Phase::Requested
             | Phase::AwaitingPairing { .. }
             | Phase::Verified(_)
@@ -130,7 +132,7 @@ impl Known {
         }
         match (&self.operation.end, self.operation.kind) {
             (End::Open, Kind::Create) => Ok(vec![Event::CreationCancelled { operation, by, reason }]),
-            (End::Open, Kind::Update | Kind::Delete) => Err(Refusal::NotCancellable(operation)),
+            (End::Open, Kind::Update | Kind::Sync | Kind::Delete) => Err(Refusal::NotCancellable(operation)),
             (End::Cancelled { .. }, _) => Ok(vec![]),
             (End::Succeeded | End::Failed(..), _) => Err(Refusal::Finished(operation)),
         }

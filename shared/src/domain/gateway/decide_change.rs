@@ -7,6 +7,7 @@ use super::{
     operation::{End, Kind},
     refusal::Refusal,
     state::{Known, Phase},
+    sync::{SyncFailed, SyncRequested, Synced},
 };
 use crate::ids::OperationId;
 
@@ -73,6 +74,31 @@ impl Known {
             | Phase::Deleting { .. }
             | Phase::Deleted => Err(Refusal::NotRegistered),
         }
+    }
+
+    pub(super) fn request_sync(&self, sync: Box<SyncRequested>) -> Result<Vec<Event>, Refusal> {
+        if self.operation.id == sync.operation {
+            return Ok(vec![]);
+        }
+        self.while_idle()?;
+        Ok(vec![Event::SyncRequested(sync)])
+    }
+
+    pub(super) fn record_synced(&self, synced: Box<Synced>) -> Result<Vec<Event>, Refusal> {
+        if self.has_ended_as(Kind::Sync, &End::Succeeded) {
+            return Ok(vec![]);
+        }
+        self.while_doing(Kind::Sync)?;
+        Ok(vec![Event::Synced(synced)])
+    }
+
+    pub(super) fn sync_failed(&self, failure: Failure, attempts: u32) -> Result<Vec<Event>, Refusal> {
+        if self.operation.kind == Kind::Sync && matches!(self.operation.end, End::Failed(..)) {
+            return Ok(vec![]);
+        }
+        self.while_doing(Kind::Sync)?;
+        let code = failure.cause.code();
+        Ok(vec![Event::SyncFailed(Box::new(SyncFailed { failure, code, attempts }))])
     }
 
     /// Registered, and no operation runs.

@@ -10,6 +10,7 @@ use crate::{
         failure::{Cause, Stage},
         patience::Patience,
         state::Occurrence,
+        sync::{Options, SyncFailed, SyncRequested, Synced},
     },
     ids::{AgentId, GatewayId, OperationId, OrganizationId},
 };
@@ -117,6 +118,16 @@ fn renamed() -> Box<Updated> {
     Box::new(Updated { changes, verified: None, agent: None, leaves: None })
 }
 
+fn sync(number: u128) -> Box<SyncRequested> {
+    let operation = OperationId::from(uuid::Uuid::from_u128(number));
+    let options = Options { include_main: true, ..Options::default() };
+    Box::new(SyncRequested { operation, patience: Patience::Waiting, by: "ada".to_owned(), options })
+}
+
+fn synced() -> Box<Synced> {
+    Box::new(Synced { verified: Some(verified()), agent: Some(agent()), errors: vec![] })
+}
+
 fn histories() -> Vec<(&'static str, Vec<Event>)> {
     let start = Event::Requested(requested("a"));
     let attempt = Event::AttemptFailed { attempt: 1, failure: failure(), retry_at: at() };
@@ -141,6 +152,11 @@ fn histories() -> Vec<(&'static str, Vec<Event>)> {
         attempts: 1,
         left_behind: None,
     }));
+    let not_synced = Event::SyncFailed(Box::new(SyncFailed {
+        failure: failure(),
+        code: failure().cause.code(),
+        attempts: 1,
+    }));
     let then = |events: &[Event]| created.iter().chain(events).cloned().collect::<Vec<_>>();
     let erased = Event::SecretErased { which: "gateway token".to_owned(), why: "w".to_owned() };
     vec![
@@ -162,6 +178,9 @@ fn histories() -> Vec<(&'static str, Vec<Event>)> {
         ("moved, deleting", then(&[updating.clone(), Event::Updated(updated()), deleting.clone()])),
         ("renamed", then(&[updating.clone(), Event::Updated(renamed())])),
         ("not updated", then(&[updating, not_updated])),
+        ("syncing", then(&[Event::SyncRequested(sync(8))])),
+        ("synced", then(&[Event::SyncRequested(sync(8)), Event::Synced(synced())])),
+        ("not synced", then(&[Event::SyncRequested(sync(8)), not_synced])),
         ("deleting", then(std::slice::from_ref(&deleting))),
         ("deleted", then(&[deleting.clone(), deleted])),
         ("not deleted", then(&[deleting, not_deleted])),
@@ -204,6 +223,9 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("update another", Command::RequestUpdate { update: update(10), only_at: Some(1) }),
         ("updated", Command::RecordUpdated(updated())),
         ("not updated", Command::RecordUpdateFailed { failure: failure(), attempts: 1, left_behind: None }),
+        ("sync", Command::RequestSync(sync(9))),
+        ("synced", Command::RecordSynced(synced())),
+        ("not synced", Command::RecordSyncFailed { failure: failure(), attempts: 1 }),
         ("agent refreshed", Command::RecordAgentRefreshed(agent())),
         (
             "delete",

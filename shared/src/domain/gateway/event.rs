@@ -7,6 +7,7 @@ use super::{
     change::{UpdateFailed, UpdateRequested, Updated},
     failure::{Code, Failure},
     patience::Patience,
+    sync::{SyncFailed, SyncRequested, Synced},
     url::GatewayUrl,
 };
 use crate::ids::{AgentId, GatewayId, OperationId, OrganizationId};
@@ -163,6 +164,15 @@ pub enum Event {
     /// The change did not take effect; terminal for its operation.
     #[serde(rename = "GatewayUpdateFailed")]
     UpdateFailed(Box<UpdateFailed>),
+    /// Somebody asked for the agents to be written anew.
+    #[serde(rename = "TemplateSyncRequested")]
+    SyncRequested(Box<SyncRequested>),
+    /// Every agent was tried; terminal for its operation.
+    #[serde(rename = "TemplatesSynced")]
+    Synced(Box<Synced>),
+    /// No agent could be tried; terminal for its operation.
+    #[serde(rename = "TemplateSyncFailed")]
+    SyncFailed(Box<SyncFailed>),
     /// Somebody asked for the gateway's removal.
     #[serde(rename = "GatewayDeletionRequested")]
     DeletionRequested {
@@ -207,7 +217,7 @@ pub enum Event {
 
 impl Event {
     /// Every stored name, in the order of the variants.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 21] = [
         "GatewayRequested",
         "ProvisioningAttemptFailed",
         "PairingRequired",
@@ -222,6 +232,9 @@ impl Event {
         "GatewayUpdateRequested",
         "GatewayUpdated",
         "GatewayUpdateFailed",
+        "TemplateSyncRequested",
+        "TemplatesSynced",
+        "TemplateSyncFailed",
         "GatewayDeletionRequested",
         "GatewayDeleted",
         "GatewayDeletionFailed",

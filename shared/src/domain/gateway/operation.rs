@@ -16,6 +16,8 @@ pub enum Kind {
     Create,
     /// Changes it.
     Update,
+    /// Writes its agents anew from the templates.
+    Sync,
     /// Removes it.
     Delete,
 }
@@ -27,6 +29,7 @@ impl Kind {
         match self {
             Self::Create => "create_gateway",
             Self::Update => "update_gateway",
+            Self::Sync => "sync_templates",
             Self::Delete => "delete_gateway",
         }
     }

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    change::{Changes, UpdateRequested, Updated},
+    change::Changes,
     event::{Event, MainAgent, Requested, Verified},
     failure::Stage,
     operation::{End, Kind, Operation},
+    sync::{Options, Synced},
 };
 
 /// When and under which request an event was recorded: what a fold needs beside the event.
@@ -41,6 +42,8 @@ pub struct Known {
     pub changed_at: DateTime<Utc>,
     /// A change that is being tried.
     pub changes: Option<Changes>,
+    /// The last synchronization of templates, and what came of it.
+    pub sync: Option<(Options, Option<Synced>)>,
     /// How the gateway was reached where it was before, while its agent is still to be removed there.
     pub moved_from: Option<Box<Requested>>,
     /// The agent's files are older than the gateway's name.
@@ -125,6 +128,7 @@ impl Known {
             requested_at: occurrence.at,
             changed_at: occurrence.at,
             changes: None,
+            sync: None,
             moved_from: None,
             agent_is_stale: false,
             provisioned_at: None,
@@ -163,35 +167,14 @@ impl Known {
                 }
             }
             Event::PairingRequired { until, request_id, .. } => {
-                let since = match self.phase {
-                    Phase::AwaitingPairing { since, .. } => since,
-                    Phase::Requested
-                    | Phase::Verified(_)
-                    | Phase::Provisioned(..)
-                    | Phase::Active(..)
-                    | Phase::Failed { .. }
-                    | Phase::Deleting { .. }
-                    | Phase::Deleted => occurrence.at,
-                };
+                let since = self.awaiting_since(occurrence);
                 self.phase = Phase::AwaitingPairing { since, until: *until, request_id: request_id.clone() };
             }
             Event::Verified(verified) => self.phase = Phase::Verified(verified.clone()),
             Event::MainAgentProvisioned(agent) => {
                 self.agent_may_exist = true;
                 self.provisioned_at = Some(occurrence.at);
-                self.agent_is_stale = false;
-                match &self.phase {
-                    Phase::Verified(verified) => {
-                        self.phase = Phase::Provisioned(verified.clone(), agent.clone());
-                    }
-                    Phase::Active(verified, _) => self.phase = Phase::Active(verified.clone(), agent.clone()),
-                    Phase::Requested
-                    | Phase::AwaitingPairing { .. }
-                    | Phase::Provisioned(..)
-                    | Phase::Failed { .. }
-                    | Phase::Deleting { .. }
-                    | Phase::Deleted => {}
-                }
+                self.stand(agent);
             }
             Event::Created {} => {
                 self.operation.succeed();
@@ -218,12 +201,12 @@ impl Known {
                     *cleaned = true;
                 }
             }
-            Event::UpdateRequested(update) => self.begin_update(update, occurrence),
-            Event::Updated(updated) => self.update(updated, occurrence),
-            Event::UpdateFailed(failed) => {
-                self.operation.fail(&failed.failure, failed.code, failed.attempts);
-                self.changes = None;
-            }
+            Event::UpdateRequested(_)
+            | Event::Updated(_)
+            | Event::UpdateFailed(_)
+            | Event::SyncRequested(_)
+            | Event::Synced(_)
+            | Event::SyncFailed(_) => self.evolve_change(event, occurrence),
             Event::DeletionRequested { .. } | Event::Deleted { .. } | Event::DeletionFailed { .. } => {
                 self.evolve_deletion(event, occurrence);
             }
@@ -232,31 +215,32 @@ impl Known {
         self
     }
 
-    fn begin_update(&mut self, update: &UpdateRequested, occurrence: &Occurrence) {
-        self.operation = Operation::new((update.operation, Kind::Update), update.patience, occurrence);
-        self.changes = Some(update.changes.clone());
+    fn stand(&mut self, agent: &MainAgent) {
+        self.agent_is_stale = false;
+        match &self.phase {
+            Phase::Verified(verified) => {
+                self.phase = Phase::Provisioned(verified.clone(), agent.clone());
+            }
+            Phase::Active(verified, _) => self.phase = Phase::Active(verified.clone(), agent.clone()),
+            Phase::Requested
+            | Phase::AwaitingPairing { .. }
+            | Phase::Provisioned(..)
+            | Phase::Failed { .. }
+            | Phase::Deleting { .. }
+            | Phase::Deleted => {}
+        }
     }
 
-    fn update(&mut self, updated: &Updated, occurrence: &Occurrence) {
-        self.operation.succeed();
-        self.changes = None;
-        self.changed_at = occurrence.at;
-        let changed = updated.changes.applied(&self.request);
-        let before = std::mem::replace(&mut self.request, changed);
-        if updated.leaves.is_some() {
-            self.moved_from = Some(Box::new(before));
-        } else if before.url.key() != self.request.url.key() {
-            self.moved_from = None;
-        }
-        self.agent_is_stale = updated.agent.is_none();
-        if let Phase::Active(verified, agent) = &mut self.phase {
-            if let Some(told) = &updated.verified {
-                verified.clone_from(told);
-            }
-            if let Some(written) = &updated.agent {
-                agent.clone_from(written);
-                self.provisioned_at = Some(occurrence.at);
-            }
+    fn awaiting_since(&self, occurrence: &Occurrence) -> DateTime<Utc> {
+        match self.phase {
+            Phase::AwaitingPairing { since, .. } => since,
+            Phase::Requested
+            | Phase::Verified(_)
+            | Phase::Provisioned(..)
+            | Phase::Active(..)
+            | Phase::Failed { .. }
+            | Phase::Deleting { .. }
+            | Phase::Deleted => occurrence.at,
         }
     }
 
