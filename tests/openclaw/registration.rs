@@ -114,6 +114,7 @@ fn order(registration: &Registration) -> Order {
         base_url: BASE_URL.to_owned(),
         heartbeat_every: Some(Duration::from_mins(30)),
         minimum_version: "2026.02.9".parse().expect("a valid version"),
+        templates: std::sync::Arc::default(),
         patience: registration.patience,
         agent_may_exist: false,
     }

@@ -96,7 +96,6 @@ pub(crate) async fn sync(
     }
     let wait = Wait::of(&headers, &app);
     let (patience, by) = (wait.patience, member.actor.name.clone());
-    let command =
-        |operation| Command::RequestSync(Box::new(SyncRequested { operation, patience, by, options }));
+    let command = |operation| Command::RequestSync(SyncRequested { operation, patience, by, options });
     start(&app, &member, change, wait, command).await
 }

@@ -1,6 +1,6 @@
 //! The way of a creation on the gateway's side, read top-down.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -30,6 +30,7 @@ use super::{
 };
 use crate::agent::{
     config_patch::ConfigForm,
+    sources::Sources,
     templates::{Facts, Template},
 };
 
@@ -62,6 +63,8 @@ pub struct Order {
     pub heartbeat_every: Option<Duration>,
     /// The lowest version that is taken.
     pub minimum_version: Version,
+    /// The text of the agent's files.
+    pub templates: Arc<Sources>,
     /// How long to try.
     pub patience: Patience,
     /// Whether an earlier attempt may have created the agent.
@@ -205,6 +208,7 @@ pub(super) async fn write_agent(
     let every = order.heartbeat_every.map_or_else(|| "30 minutes".to_owned(), in_words);
     let name = order.agent_id.to_string();
     let facts = Facts {
+        sources: &order.templates,
         gateway_name: &order.name,
         base_url: &order.base_url,
         agent_id: &name,

@@ -1,6 +1,6 @@
 //! Reaches a gateway, provisions its main agent, and records that it was created or precisely how it failed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use shared::{
@@ -118,6 +118,7 @@ pub(super) async fn order_for(
         base_url: deps.settings.base_url.clone(),
         heartbeat_every: deps.settings.heartbeat_every,
         minimum_version: deps.settings.minimum_version.clone(),
+        templates: Arc::clone(&deps.settings.templates),
         patience: known.operation.patience,
         agent_may_exist: known.agent_may_exist || lease.lost_leases > 0 || lease.job.attempt > 1,
     })

@@ -126,7 +126,7 @@ pub enum Command {
     /// The main agent's files were written anew.
     RecordAgentRefreshed(MainAgent),
     /// Write its agents anew.
-    RequestSync(Box<SyncRequested>),
+    RequestSync(SyncRequested),
     /// Every agent was tried.
     RecordSynced(Box<Synced>),
     /// No agent could be tried.

@@ -76,7 +76,7 @@ impl Known {
         }
     }
 
-    pub(super) fn request_sync(&self, sync: Box<SyncRequested>) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn request_sync(&self, sync: SyncRequested) -> Result<Vec<Event>, Refusal> {
         if self.operation.id == sync.operation {
             return Ok(vec![]);
         }

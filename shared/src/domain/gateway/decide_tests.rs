@@ -118,10 +118,10 @@ fn renamed() -> Box<Updated> {
     Box::new(Updated { changes, verified: None, agent: None, leaves: None })
 }
 
-fn sync(number: u128) -> Box<SyncRequested> {
+fn sync(number: u128) -> SyncRequested {
     let operation = OperationId::from(uuid::Uuid::from_u128(number));
     let options = Options { include_main: true, ..Options::default() };
-    Box::new(SyncRequested { operation, patience: Patience::Waiting, by: "ada".to_owned(), options })
+    SyncRequested { operation, patience: Patience::Waiting, by: "ada".to_owned(), options }
 }
 
 fn synced() -> Box<Synced> {

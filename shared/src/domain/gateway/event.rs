@@ -166,7 +166,7 @@ pub enum Event {
     UpdateFailed(Box<UpdateFailed>),
     /// Somebody asked for the agents to be written anew.
     #[serde(rename = "TemplateSyncRequested")]
-    SyncRequested(Box<SyncRequested>),
+    SyncRequested(SyncRequested),
     /// Every agent was tried; terminal for its operation.
     #[serde(rename = "TemplatesSynced")]
     Synced(Box<Synced>),
