@@ -260,7 +260,7 @@ pub struct AgentRead {
     pub is_gateway_main: bool,
     /// What people call it.
     pub name: String,
-    /// `provisioned`.
+    /// `provisioned`: we wrote it; `checked_in`: it called as well.
     pub status: String,
     /// RFC 3339.
     pub provisioned_at: String,

@@ -5,7 +5,10 @@ mod audit;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use api::state::{App, Limits as ApiLimits, Looks, Prepared};
+use api::{
+    agents::beats::Beats,
+    state::{App, Limits as ApiLimits, Looks, Prepared},
+};
 use serde_json::{Value, json};
 use shared::{
     clock::{Clock, SystemClock},
@@ -120,6 +123,7 @@ impl World {
             vault: Arc::clone(&vault),
             waiters,
             looks: Looks::default(),
+            beats: Beats::default(),
             limits: setup.api.clone(),
             metrics: None,
             prepared: Prepared::default(),

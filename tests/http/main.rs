@@ -2,6 +2,7 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "what is not there must fail the test")]
 
 mod access;
+mod agents;
 mod endpoints;
 mod failures;
 mod lifecycle;
