@@ -126,12 +126,15 @@ impl Client {
     ///
     /// When it is refused, or not answered.
     pub async fn ok(&mut self, method: &str, params: Value) -> Value {
+        self.patient(method, params).await.unwrap_or_else(|refused| panic!("{method}: {refused}"))
+    }
+
+    pub(super) async fn patient(&mut self, method: &str, params: Value) -> Result<Value, Refused> {
         let until = Instant::now() + BUSY_LIMIT;
         loop {
             match self.request(method, params.clone()).await {
-                Ok(payload) => return payload,
                 Err(refused) if refused.is_passing() && Instant::now() < until => {}
-                Err(refused) => panic!("{method}: {refused}"),
+                answer => return answer,
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Auth, Client, Options, Refused, SECRET,
+    Auth, Client, Held, Options, Refused, SECRET,
     install::{Installed, installed, note},
     process::{Process, Slot, slot},
 };
@@ -157,6 +157,28 @@ impl Gateway {
     /// When it is not let in.
     pub async fn client(&self) -> Client {
         self.try_client().await.unwrap_or_else(|refused| panic!("no connection to the gateway: {refused}"))
+    }
+
+    /// What it holds now. Read again from the start if it restarts meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When it refuses to tell, or restarts again and again.
+    pub async fn held(&self) -> Held {
+        let until = Instant::now() + RUN_LIMIT;
+        loop {
+            let read = match self.try_client().await {
+                Ok(mut client) => Held::read(&mut client).await,
+                Err(refused) => Err(refused),
+            };
+            match read {
+                Ok(held) => return held,
+                Err(Refused::Gone(_)) if Instant::now() < until => {}
+                Err(refused) if !refused.is_final() && Instant::now() < until => {}
+                Err(refused) => panic!("it does not tell what it holds: {refused}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn try_client(&self) -> Result<Client, Refused> {
