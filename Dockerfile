@@ -29,9 +29,10 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 
-# 0 once /healthz answers 200. The image has no HTTP client; bash speaks enough of it.
+# 0 once /healthz answers 200. The image has no HTTP client; bash speaks enough of it. A container that runs
+# mission-control-worker in place of the entrypoint sets WORKER_LISTEN_ADDR, and that one is asked.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["bash", "-c", \
-    "exec 3<>/dev/tcp/127.0.0.1/\"${LISTEN_ADDR##*:}\" && printf 'GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
+    "address=${WORKER_LISTEN_ADDR:-$LISTEN_ADDR} && exec 3<>/dev/tcp/127.0.0.1/\"${address##*:}\" && printf 'GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
 
 # The process drains for SHUTDOWN_TIMEOUT (20 s) after SIGTERM: stop it with at least 25 s.
 ENTRYPOINT ["mission-control"]

@@ -85,9 +85,15 @@ impl StoreError {
     /// Whether the database is away or busy, so that the same may succeed later.
     #[must_use]
     pub fn is_away(&self) -> bool {
+        use sqlx::migrate::MigrateError;
         match self {
-            Self::Database { .. } | Self::NotOpen { .. } | Self::Closed => true,
-            Self::Migrate(_) | Self::Unreadable { .. } | Self::File { .. } | Self::Setting { .. } => false,
+            Self::Database { .. } | Self::Closed => true,
+            Self::NotOpen { source } => source.is_away(),
+            // A connection that was lost, as against a schema that does not fit.
+            Self::Migrate(error) => {
+                matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
+            }
+            Self::Unreadable { .. } | Self::File { .. } | Self::Setting { .. } => false,
         }
     }
 
@@ -109,7 +115,9 @@ pub async fn insist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
     use backon::{ExponentialBuilder, Retryable as _};
     let pauses = ExponentialBuilder::default()
         .with_min_delay(std::time::Duration::from_millis(100))
-        .with_max_delay(std::time::Duration::from_secs(2))
+        // Jitter doubles a pause at most. Together with the store's own pauses this stays below the 5 s in which a
+        // process is ready again.
+        .with_max_delay(std::time::Duration::from_millis(500))
         .without_max_times()
         .with_jitter();
     let warn = |error: &E, pause| {

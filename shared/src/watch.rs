@@ -1,7 +1,7 @@
 //! Waiting for outcomes: one tailer reads the log for all waiters, so that a waiting client costs no query of its own.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -95,10 +95,8 @@ impl Waiters {
     /// Follows the log for all waiters until the task is dropped. Survives a database that is away.
     pub async fn tail(self, store: Arc<dyn Store>) {
         let mut positions = store.positions();
-        let mut after = *positions.borrow();
+        let mut after = None;
         loop {
-            let _ = tokio::time::timeout(LOOK_AGAIN, positions.changed()).await;
-            positions.borrow_and_update();
             if let Err(error) = self.catch_up(store.as_ref(), &mut after).await {
                 tracing::warn!(
                     error = crate::chain::chain(&error),
@@ -106,15 +104,29 @@ impl Waiters {
                 );
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
+            let _ = tokio::time::timeout(LOOK_AGAIN, positions.changed()).await;
+            positions.borrow_and_update();
         }
     }
 
-    async fn catch_up(&self, store: &dyn Store, after: &mut u64) -> Result<(), crate::store::StoreError> {
+    async fn catch_up(
+        &self,
+        store: &dyn Store,
+        after: &mut Option<u64>,
+    ) -> Result<(), crate::store::StoreError> {
+        let mut from = if let Some(position) = *after {
+            position
+        } else {
+            // The first read may come late, when the database did: who waits since before it is looked up once.
+            let head = store.head().await?.position;
+            self.tell_finished(store, &self.waited_for()).await?;
+            *after.insert(head)
+        };
         loop {
-            let page = store.log_page(*after, PAGE).await?;
+            let page = store.log_page(from, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             let last = last.position;
-            let waited_for: std::collections::HashSet<_> = self.waited_for().into_iter().collect();
+            let waited_for: HashSet<OperationId> = self.waited_for().into_iter().collect();
             let mut touched: Vec<OperationId> = page
                 .iter()
                 .filter_map(|event| event.parse_metadata().ok()?.operation)
@@ -122,15 +134,26 @@ impl Waiters {
                 .collect();
             touched.sort_unstable();
             touched.dedup();
-            if !touched.is_empty() {
-                for operation in store.operations(&touched).await? {
-                    if is_finished(&operation.status) {
-                        self.tell(operation.id, &Arc::from(operation.document));
-                    }
-                }
-            }
-            *after = last;
+            self.tell_finished(store, &touched).await?;
+            from = last;
+            *after = Some(from);
         }
+    }
+
+    async fn tell_finished(
+        &self,
+        store: &dyn Store,
+        operations: &[OperationId],
+    ) -> Result<(), crate::store::StoreError> {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        for operation in store.operations(operations).await? {
+            if is_finished(&operation.status) {
+                self.tell(operation.id, &Arc::from(operation.document));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -6,16 +6,18 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
-    commit::{Finish, Then},
+    commit::{Commit, Finish, Then},
+    envelope::StreamId,
     job::Lease,
     store::{Claim, Location, Store, StoreError},
     verify::{Verdict, verify},
 };
 use tokio::time::timeout;
 
-use crate::{append, at, fleets, job, shared_databases, soon};
+use crate::{append, at, fleets, gateway, job, shared_databases, soon, until};
 
 const LEASE: Duration = Duration::from_secs(8);
 
@@ -46,8 +48,71 @@ async fn a_commit_of_another_process_moves_the_position_and_wakes_the_worker() {
         there.commit(commit).await.unwrap();
         soon(positions.wait_for(|position| *position == 1)).await.unwrap();
         soon(enqueued.notified()).await;
-        soon(async { while !hears(here.as_ref(), there.as_ref()).await {} }).await;
+        until(async || hears(here.as_ref(), there.as_ref()).await).await;
         assert_eq!(here.head().await.unwrap().position, 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn commits_of_another_process_are_told_and_not_only_found_by_the_timer() {
+    for (name, database) in shared_databases().await {
+        let (here, there) = (database.open().await, database.open().await);
+        let mut positions = here.positions();
+        there.commit(append(100, 0, 100)).await.unwrap();
+        soon(positions.wait_for(|position| *position == 1)).await.unwrap();
+        // The timer would need a second for each.
+        let told = async {
+            for number in 1..=20_u64 {
+                there.commit(append(number.into(), 0, number.into())).await.unwrap();
+                positions.wait_for(|position| *position == number + 1).await.unwrap();
+            }
+        };
+        assert!(timeout(Duration::from_secs(10), told).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_job_wakes_who_waits_for_its_gateway() {
+    for (name, database) in shared_databases().await {
+        let (here, there) = (database.open().await, database.open().await);
+        let mut commit = append(1, 0, 1);
+        commit.jobs = vec![job(1, "a", at(0)), job(2, "a", at(0))];
+        there.commit(commit).await.unwrap();
+        until(async || hears(here.as_ref(), there.as_ref()).await).await;
+        let lease = there.claim(claim(9)).await.unwrap().remove(0);
+        // News come in order: what was told before this position has been heard, and is forgotten.
+        let position = there.commit(append(2, 0, 2)).await.unwrap().position;
+        soon(here.positions().wait_for(|known| *known == position)).await.unwrap();
+        here.enqueued().notified().now_or_never();
+        // Nothing is appended, so that no new position can tell.
+        let mut end = Commit::new(StreamId::from(gateway(1)), None, 1, at(0));
+        end.finish = Some(Finish { job: lease.job.id, token: lease.token, then: Then::Delete });
+        there.commit(end).await.unwrap();
+        soon(here.enqueued().notified()).await;
+        assert_eq!(here.claim(claim(9)).await.unwrap().len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_not_taken_over_while_its_outcome_is_being_written() {
+    for (name, database) in shared_databases().await {
+        let (here, there) = (database.open().await, database.open().await);
+        let mut commit = append(1, 0, 1);
+        commit.jobs = vec![job(1, "a", at(0))];
+        here.commit(commit).await.unwrap();
+        let short = Claim { lease: Duration::from_millis(1), ..claim(1) };
+        let lease = here.claim(short).await.unwrap().remove(0);
+        until(async || there.due_in(at(0)).await.unwrap() == Some(Duration::ZERO)).await;
+        let events = database.begin_hold_of_events().await;
+        let finishing = tokio::spawn({
+            let here = Arc::clone(&here);
+            async move { finish(here.as_ref(), &lease, 2).await }
+        });
+        until(async || database.has_waiting_session().await).await;
+        assert!(there.claim(claim(9)).await.unwrap().is_empty(), "{name}");
+        events.commit().await;
+        soon(finishing).await.unwrap();
+        assert!(there.jobs().await.unwrap().is_empty(), "{name}");
     }
 }
 
@@ -58,11 +123,11 @@ async fn a_listener_that_is_cut_off_is_replaced_and_positions_still_move() {
         let mut commit = append(1, 0, 1);
         commit.jobs = vec![job(1, "a", at(0))];
         there.commit(commit).await.unwrap();
-        soon(async { while !hears(here.as_ref(), there.as_ref()).await {} }).await;
+        until(async || hears(here.as_ref(), there.as_ref()).await).await;
         assert!(database.cut_listeners().await > 0, "{name}: nobody listened");
         there.commit(append(2, 0, 2)).await.unwrap();
         soon(here.positions().wait_for(|position| *position == 2)).await.unwrap();
-        soon(async { while !hears(here.as_ref(), there.as_ref()).await {} }).await;
+        until(async || hears(here.as_ref(), there.as_ref()).await).await;
     }
 }
 
@@ -78,7 +143,11 @@ async fn two_workers_never_hold_jobs_of_one_gateway() {
             let (held, done) = (Arc::clone(&held), Arc::clone(&done));
             workers.push(tokio::spawn(async move {
                 while done.lock().unwrap().len() < 240 {
-                    for lease in store.claim(claim(3)).await.unwrap() {
+                    let leases = store.claim(claim(3)).await.unwrap();
+                    if leases.is_empty() {
+                        let _ = timeout(Duration::from_millis(20), store.enqueued().notified()).await;
+                    }
+                    for lease in leases {
                         let key = lease.job.gateway_key.clone();
                         assert!(held.lock().unwrap().insert(key.clone()), "{name}: {key} has two workers");
                         tokio::task::yield_now().await;
@@ -117,7 +186,7 @@ async fn a_claim_that_meets_another_one_at_a_gateway_takes_nothing_of_it() {
             let store = Arc::clone(&store);
             async move { store.claim(claim(9)).await.unwrap() }
         });
-        soon(async { while !database.has_waiting_session().await {} }).await;
+        until(async || database.has_waiting_session().await).await;
         other.commit().await;
         let taken: Vec<u128> =
             soon(claiming).await.unwrap().iter().map(|lease| lease.job.id.uuid().as_u128()).collect();

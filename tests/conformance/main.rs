@@ -55,6 +55,16 @@ async fn soon<T>(happens: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), happens).await.expect("it happens soon")
 }
 
+/// Looks again and again until something is so.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    soon(async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).expect("an instant")
 }

@@ -13,10 +13,12 @@ use shared::{
     envelope::StreamId,
     store::{Claim, CommitError, Location, Store, StoreError},
     verify::{Verdict, verify},
+    view::Row,
+    watch::Waiters,
 };
 use tokio::time::timeout;
 
-use crate::{append, at, gateway, job, soon};
+use crate::{append, at, gateway, job, organization, soon, until};
 
 /// What the service promises: unready this soon after the database went, ready this soon after it came.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -26,7 +28,7 @@ async fn database() -> ServerDatabase {
 }
 
 async fn until_ready(store: &dyn Store) {
-    timeout(PROMISED, async { while store.ping().await.is_err() {} }).await.expect("ready in time");
+    timeout(PROMISED, until(async || store.ping().await.is_ok())).await.expect("ready in time");
 }
 
 /// A process that commits for as long as it is wanted, each commit to a stream of its own.
@@ -70,11 +72,7 @@ impl Committer {
     /// Waits, within the promise, until it was answered some more times.
     async fn goes_on(&self) {
         let before = self.count();
-        let more = async {
-            while self.count() < before + 5 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
+        let more = until(async || self.count() >= before + 5);
         timeout(PROMISED, more).await.expect("commits are taken");
     }
 
@@ -121,7 +119,7 @@ async fn a_crash_of_the_database_ends_nothing_and_loses_nothing() {
     there.commit(commit).await.unwrap();
     soon(here.enqueued().notified()).await;
     let claim = Claim { worker: "w".to_owned(), permits: 1, lease: Duration::from_secs(8), now: at(0) };
-    soon(async { while here.claim(claim.clone()).await.unwrap().is_empty() {} }).await;
+    until(async || !here.claim(claim.clone()).await.unwrap().is_empty()).await;
 
     let verdict = verify(here.as_ref()).await.unwrap();
     assert!(matches!(verdict, Verdict::Intact { .. }), "{verdict:?}");
@@ -129,6 +127,42 @@ async fn a_crash_of_the_database_ends_nothing_and_loses_nothing() {
         let stream = here.load(&StreamId::from(gateway(number))).await.unwrap();
         assert_eq!(stream.len(), 1, "commit {number} was acknowledged");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_falls_silent_is_missed_and_found_again() {
+    let database = database().await;
+    let store = database.open().await;
+    let committer = Committer::start(Arc::clone(&store), 0);
+    committer.goes_on().await;
+    database.cluster().freeze();
+    // More askers than there are connections, some of whom give up: no place is lost for good.
+    let askers: Vec<_> = (0..64)
+        .map(|asker| {
+            let store = Arc::clone(&store);
+            let patience = Duration::from_millis(if asker % 2 == 0 { 100 } else { 60_000 });
+            tokio::spawn(async move { timeout(patience, store.head()).await.is_ok_and(|head| head.is_ok()) })
+        })
+        .collect();
+    let away = Instant::now();
+    assert!(store.ping().await.is_err());
+    assert!(away.elapsed() < PROMISED, "{:?}", away.elapsed());
+    for asker in askers {
+        assert!(!soon(asker).await.unwrap(), "nobody is answered");
+    }
+    database.cluster().thaw();
+    until_ready(store.as_ref()).await;
+    committer.goes_on().await;
+    let read = || async { store.head().await.unwrap() };
+    timeout(PROMISED, futures_util::future::join_all((0..64).map(|_| read())))
+        .await
+        .expect("all are answered");
+    for number in committer.end().await.0 {
+        let stream = store.load(&StreamId::from(gateway(number))).await.unwrap();
+        assert_eq!(stream.len(), 1, "commit {number} was acknowledged");
+    }
+    let verdict = verify(store.as_ref()).await.unwrap();
+    assert!(matches!(verdict, Verdict::Intact { .. }), "{verdict:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +187,7 @@ async fn leases_that_ran_out_in_an_outage_are_left_alone_for_three_seconds() {
     let back = Instant::now();
     until_ready(idle.as_ref()).await;
     // Both leases have run out; the worker that lived through it renews the one it still works on, once.
-    soon(async { while idle.due_in(at(0)).await.unwrap() > Some(Duration::ZERO) {} }).await;
+    until(async || idle.due_in(at(0)).await.unwrap() == Some(Duration::ZERO)).await;
     let kept = [(held[0].job.id, held[0].token)];
     let renewed = busy.renew(&kept, Duration::from_mins(1), at(0)).await.unwrap();
     assert_eq!(renewed, [held[0].job.id]);
@@ -163,6 +197,7 @@ async fn leases_that_ran_out_in_an_outage_are_left_alone_for_three_seconds() {
             if !taken.is_empty() {
                 return taken;
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
@@ -184,6 +219,29 @@ async fn a_store_opens_when_its_database_comes() {
     database.cluster().come_up().await;
     until_ready(store.as_ref()).await;
     store.commit(append(1, 0, 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_since_before_the_database_came_is_told() {
+    let database = database().await;
+    let mut commit = append(1, 0, 1);
+    commit.rows = vec![Row::Operation {
+        id: job(1, "a", at(0)).operation,
+        organization: organization(1),
+        gateway: gateway(1),
+        status: "succeeded",
+        created_at: at(0),
+        document: "done".to_owned(),
+    }];
+    database.open().await.commit(commit).await.unwrap();
+    database.cluster().crash();
+    let store = database.location().open_when_it_comes().await.unwrap();
+    let waiters = Waiters::new(1);
+    let tail = tokio::spawn(waiters.clone().tail(store));
+    let waiter = waiters.register(job(1, "a", at(0)).operation).unwrap();
+    database.cluster().come_up().await;
+    assert_eq!(soon(waiter.outcome()).await.as_deref(), Some("done"));
+    tail.abort();
 }
 
 #[tokio::test]

@@ -76,6 +76,23 @@ async fn the_queue_tells_how_long_it_is_until_the_next_job() {
 }
 
 #[tokio::test]
+async fn a_job_of_a_newer_program_is_left_for_it_and_keeps_nobody_up() {
+    for (name, test) in backends().await {
+        enqueue(&test, vec![job(1, "a", at(0)), job(2, "b", at(1))]).await;
+        test.make_job_unknown(job(1, "a", at(0)).id).await;
+        let mut commit = append(2, 0, 2);
+        commit.jobs = vec![job(3, "a", at(0))];
+        test.store.commit(commit).await.unwrap();
+        assert_eq!(numbers(&claim(&test, 9, at(1)).await), [2, 3], "{name}");
+        assert_eq!(
+            test.store.due_in(at(1)).await.unwrap(),
+            Some(LEASE),
+            "{name}: the unknown one is not due"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_expired_lease_is_taken_over_and_its_late_outcome_refused() {
     for (name, test) in backends().await {
         enqueue(&test, vec![job(1, "a", at(0))]).await;

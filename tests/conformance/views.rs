@@ -5,14 +5,14 @@ use shared::{
     clock::{Clock, SystemClock},
     commit::{Sealed, SecretChange},
     domain::organization::{Command, Member, Role, Token},
-    ids::{MemberId, OrganizationId, TokenId},
+    ids::{AgentId, MemberId, OperationId, OrganizationId, TokenId},
     install::{found, manage},
-    store::Credential,
+    store::{Claim, Credential},
     token,
     view::Row,
 };
 
-use crate::{append, at, backends, gateway, organization};
+use crate::{append, at, backends, gateway, job, organization};
 
 fn gateway_row(number: u128, owner: OrganizationId, second: i64) -> Row {
     let document = format!("{{\"n\":{number}}}");
@@ -37,6 +37,88 @@ async fn gateways_are_listed_newest_first_and_only_to_their_organization() {
         );
         assert_eq!(store.gateway(organization(1), gateway(9)).await.unwrap(), None, "{name}");
         assert!(store.gateway(organization(2), gateway(9)).await.unwrap().is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_removed_gateway_takes_its_agent_along() {
+    for (name, test) in backends().await {
+        let store = &test.store;
+        let agent = AgentId::mint(at(0));
+        let mut commit = append(1, 0, 1);
+        let agent_row = Row::Agent {
+            id: agent,
+            organization: organization(1),
+            gateway: gateway(1),
+            created_at: at(0),
+            document: "{}".to_owned(),
+        };
+        commit.rows = vec![gateway_row(1, organization(1), 1), gateway_row(2, organization(1), 2), agent_row];
+        store.commit(commit).await.unwrap();
+        assert!(store.agent(organization(1), agent).await.unwrap().is_some(), "{name}");
+        let mut commit = append(1, 1, 2);
+        commit.rows = vec![Row::GatewayGone { id: gateway(1), agent }];
+        store.commit(commit).await.unwrap();
+        assert_eq!(store.agent(organization(1), agent).await.unwrap(), None, "{name}");
+        let page = store.gateways(organization(1), 9, 0).await.unwrap();
+        assert_eq!((page.items, page.total), (vec!["{\"n\":2}".to_owned()], 1), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn operations_are_listed_newest_first_by_status_and_cursor() {
+    for (name, test) in backends().await {
+        let store = &test.store;
+        test.set_time(at(0)).await;
+        let mut commit = append(1, 0, 1);
+        commit.rows = [(1, 1), (2, 2), (3, 2), (4, 4)]
+            .map(|(number, second)| Row::Operation {
+                id: OperationId::from(uuid::Uuid::from_u128(number)),
+                organization: organization(1),
+                gateway: gateway(number),
+                status: if number == 4 { "succeeded" } else { "pending" },
+                created_at: at(second),
+                document: "{}".to_owned(),
+            })
+            .into();
+        commit.jobs = vec![job(2, "a", at(0))];
+        store.commit(commit).await.unwrap();
+        let claim = Claim {
+            worker: "w".to_owned(),
+            permits: 1,
+            lease: std::time::Duration::from_secs(8),
+            now: at(0),
+        };
+        assert_eq!(store.claim(claim).await.unwrap().len(), 1, "{name}");
+        let list = async |status, before| {
+            let page = store.operations_page(organization(1), status, before, 9).await.unwrap();
+            page.iter().map(|operation| operation.id.uuid().as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(list(None, None).await, [4, 3, 2, 1], "{name}");
+        let cursor = (at(2), OperationId::from(uuid::Uuid::from_u128(3)));
+        assert_eq!(
+            list(None, Some(cursor)).await,
+            [2, 1],
+            "{name}: older than the third, of the same second"
+        );
+        assert_eq!(list(Some("pending"), None).await, [3, 1], "{name}: the second one is being worked on");
+        assert_eq!(list(Some("running"), None).await, [2], "{name}");
+        let others = store.operations_page(organization(2), None, None, 9).await.unwrap();
+        assert!(others.is_empty(), "{name}");
+        let known = store.operation(OperationId::from(uuid::Uuid::from_u128(2))).await.unwrap().unwrap();
+        assert!(known.running && known.created_at == at(2), "{name}: {known:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_look_at_a_gateway_is_kept() {
+    for (name, test) in backends().await {
+        let store = &test.store;
+        assert_eq!(store.observation(gateway(1)).await.unwrap(), None, "{name}");
+        for look in ["{\"n\":1}", "{\"n\":2}"] {
+            store.observe(gateway(1), look.to_owned()).await.unwrap();
+            assert_eq!(store.observation(gateway(1)).await.unwrap().as_deref(), Some(look), "{name}");
+        }
     }
 }
 

@@ -45,11 +45,6 @@ impl Client {
         self.0.send(Message::text(frame.to_string())).await.expect("the socket takes a frame");
     }
 
-    /// Sends, or finds the connection gone; then reading tells how.
-    pub(crate) async fn send_lossy(&mut self, frame: &Value) {
-        drop(self.0.send(Message::text(frame.to_string())).await);
-    }
-
     pub(crate) async fn next(&mut self) -> Seen {
         loop {
             match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("something arrives in time") {

@@ -38,22 +38,23 @@ fn recording(version: Version) -> Vec<Value> {
 struct Caller<'a> {
     gateway: &'a FakeGateway,
     client: Client,
+    /// Restarts before the client connected.
+    restarts: usize,
 }
 
 impl Caller<'_> {
-    /// Sends the call, again on a new connection when a restart took it.
+    /// Makes the call once the restarts of the calls before it are over, so that none of them takes its answer; on a
+    /// new connection if there were any.
     async fn call(&mut self, method: &str, params: &Value) -> Value {
-        for _ in 0..50 {
-            self.client
-                .send_lossy(&json!({ "type": "req", "id": "r", "method": method, "params": params }))
-                .await;
-            if let Seen::Frame(frame) = self.client.answer().await {
-                return frame;
-            }
-            tokio::task::yield_now().await;
+        self.gateway.settled().await;
+        if self.gateway.restarts() > self.restarts {
+            self.restarts = self.gateway.restarts();
             self.client = connected(self.gateway).await;
         }
-        Value::Null
+        match self.client.call(method, params.clone()).await {
+            Seen::Frame(frame) => frame,
+            seen @ (Seen::Closed(..) | Seen::Dropped) => Value::String(format!("{seen:?}")),
+        }
     }
 }
 
@@ -67,7 +68,7 @@ async fn differences(version: Version, tamper: impl Fn(&mut Value)) -> Vec<Strin
     let options =
         Options { initial_config: initial, hurry: 10_000, shuffle: false, ..Options::version(version) };
     let gateway = FakeGateway::start(options).await;
-    let mut caller = Caller { gateway: &gateway, client: connected(&gateway).await };
+    let mut caller = Caller { gateway: &gateway, client: connected(&gateway).await, restarts: 0 };
     let (mut found, mut hash, mut asked) = (Vec::new(), Value::Null, 0);
     for line in recording(version) {
         let Some(method) = line.get("method").and_then(Value::as_str) else { continue };

@@ -7,11 +7,14 @@ mod supervisor;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use shared::store::{Store, sqlite::SqliteStore};
+use shared::{
+    ids::JobId,
+    store::{Store, sqlite::SqliteStore},
+};
 
 pub use self::{
     cluster::{Cluster, Durability},
-    server::{OpenClaim, ServerDatabase},
+    server::{OpenTransaction, ServerDatabase},
 };
 
 /// Where a test's store keeps its data.
@@ -70,6 +73,11 @@ impl TestStore {
     /// Removes an event, behind the store's back.
     pub async fn lose_event(&self, position: u32) {
         self.execute(&format!("delete from events where position = {position}")).await;
+    }
+
+    /// Turns a job into one that only a newer program knows, behind the store's back.
+    pub async fn make_job_unknown(&self, job: JobId) {
+        self.execute(&format!("update jobs set kind = 'of_a_newer_program' where id = '{job}'")).await;
     }
 
     async fn execute(&self, statement: &str) {

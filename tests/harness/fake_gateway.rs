@@ -181,6 +181,13 @@ impl FakeGateway {
         self.shared.state().faults.approve_pairing();
     }
 
+    /// Forgets every paired device and the token it was issued, as `devices remove` does.
+    pub fn forget_devices(&self) {
+        let mut state = self.shared.state();
+        state.paired.clear();
+        state.device_tokens.clear();
+    }
+
     /// Writes the configuration behind everybody's back, as a person would.
     pub fn edit_config(&self, edit: impl FnOnce(&mut Value)) {
         edit(&mut self.shared.state().config);
@@ -202,6 +209,12 @@ impl FakeGateway {
     /// Restarts it now, away for `down`: `shutdown` event, 1012, then 503.
     pub async fn restart(&self, down: std::time::Duration) {
         restart::run(Arc::clone(&self.shared), std::time::Duration::ZERO, down).await;
+    }
+
+    /// Waits until every restart that an answered call brought about is over.
+    pub async fn settled(&self) {
+        let mut ordered = self.shared.ordered.subscribe();
+        drop(ordered.wait_for(|ordered| *ordered == 0).await);
     }
 
     /// Stops it and waits until the port is free.

@@ -9,6 +9,8 @@
 
 pub mod databases;
 pub mod fake_gateway;
+pub mod fleet;
 pub mod openclaw;
 pub mod process;
+pub mod strangers;
 pub mod world;

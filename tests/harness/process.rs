@@ -1,6 +1,7 @@
 //! The real programs as processes of their own, for what only a process can show: signals, crashes, logs.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,27 +11,40 @@ use std::{
 
 use shared::secret::Secret;
 
-/// Builds a program of the workspace as it is now and tells where it is; the second time costs nothing.
+/// Builds a program of the workspace as it is when it is first asked for, and tells where it is.
 ///
 /// # Panics
 ///
 /// If it does not build.
 #[must_use]
-pub fn program(package: &str, name: &str) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut programs = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(program) = programs.get(name) {
+        return program.clone();
+    }
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--locked", "--package", package, "--bin", name])
-        .current_dir(root)
-        .output()
-        .expect("cargo can be run");
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--locked", "--workspace", "--bin", name]).current_dir(root);
+    // What cargo tells a test about its package would make build scripts run again, and all that follows them.
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_str().is_some_and(is_of_package) {
+            build.env_remove(variable);
+        }
+    }
+    let built = build.output().expect("cargo can be run");
     assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
     // The test itself lies in the folder `deps` beside the programs.
     let own = std::env::current_exe().expect("the test knows where it is");
     let folder = own.parent().and_then(Path::parent).expect("a test lies two folders deep");
-    folder.join(name)
+    programs.entry(name.to_owned()).or_insert(folder.join(name)).clone()
+}
+
+fn is_of_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
 }
 
 /// A running `mission-control serve`; killed on drop.
@@ -58,7 +72,7 @@ impl Server {
         let log = data.join("log");
         std::fs::create_dir_all(data).expect("the data directory can be made");
         let lines = || File::options().create(true).append(true).open(&log).expect("the log can be written");
-        let child = Command::new(program("api", "mission-control"))
+        let child = Command::new(program("mission-control"))
             .args(["--data-dir", &data.display().to_string(), "serve"])
             .env_clear()
             .env("LISTEN_ADDR", format!("127.0.0.1:{port}"))
@@ -170,7 +184,7 @@ pub struct Said {
 /// If it cannot be run.
 #[must_use]
 pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
-    let output = Command::new(program("api", "mission-control"))
+    let output = Command::new(program("mission-control"))
         .args(["--data-dir", &data.display().to_string()])
         .args(arguments)
         .env_clear()
@@ -180,7 +194,7 @@ pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback can be bound");
     listener.local_addr().expect("a bound socket has an address").port()
 }

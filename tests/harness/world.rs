@@ -31,6 +31,7 @@ use worker::{
 };
 
 pub use answer::Answer;
+pub use audit::{audit, idle, log};
 
 use crate::fake_gateway::FakeGateway;
 

@@ -108,7 +108,7 @@ pub(crate) struct MissionControl {
 impl MissionControl {
     pub(crate) async fn start() -> Self {
         let store = sqlite().await;
-        let world = World::with(store.store.clone(), Setup::default()).await;
+        let world = World::with(std::sync::Arc::clone(&store.store), Setup::default()).await;
         Self { world, _store: store }
     }
 

@@ -1,6 +1,13 @@
 //! Whole stories: real router, real worker, real database, a fake gateway on a real socket, and faults.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "what is not there must fail the test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what is not there must fail the test"
+)]
 
+mod faults;
+mod pairing;
 mod process;
 mod registration;
 mod secrets;
@@ -18,11 +25,16 @@ struct Home {
     _store: TestStore,
 }
 
-/// One installation per backend, with its name.
+/// One installation per backend, with its name and the defaults.
 async fn homes() -> Vec<(&'static str, Home)> {
+    homes_with(&Setup::default()).await
+}
+
+/// One installation per backend, with its name.
+async fn homes_with(setup: &Setup) -> Vec<(&'static str, Home)> {
     let mut homes = vec![];
     for (name, store) in [("sqlite", sqlite().await), ("postgres", postgres().await)] {
-        let world = World::with(Arc::clone(&store.store), Setup::default()).await;
+        let world = World::with(Arc::clone(&store.store), setup.clone()).await;
         homes.push((name, Home { world, _store: store }));
     }
     homes

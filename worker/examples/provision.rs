@@ -42,6 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         name: "Production \"Gateway\" of the example company".to_owned(),
         url: url.parse()?,
         workspace_root: workspace_root.clone(),
+        device_token: None,
         token: Some(Secret::new(token.clone())).filter(|token| !token.expose().is_empty()),
         allow_insecure_tls: has("insecure"),
         disable_device_pairing: mode == Mode::ControlUi,

@@ -4,6 +4,7 @@
 //! inside the delivery.
 
 mod erase_token;
+mod held;
 mod outcome;
 mod probe_gateway;
 mod provision_gateway;
@@ -11,8 +12,8 @@ mod remove_gateway;
 mod remove_main_agent;
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
+    future::poll_fn,
     io,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -24,7 +25,6 @@ use apalis_core::backend::{Backend, BackendConfig, finalize::Ephemeral};
 use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
-    ids::{JobId, LeaseToken},
     job::{Kind, Lease},
     store::{Claim, HandedOver, LocalWorker},
 };
@@ -34,23 +34,33 @@ use tower::layer::util::Identity;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use self::held::{Held, Named};
 pub use crate::config::{Deps, Settings};
 
 /// Expired leases and due jobs are looked for at least this often, whatever was or was not signalled.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-type Held = Arc<Mutex<HashMap<JobId, (LeaseToken, CancellationToken)>>>;
+/// How long what was cut off may take to be gone, and the last deliveries to arrive, before they are handed back.
+const CUT_OFF: Duration = Duration::from_secs(1);
+/// To hand leases back; what fails is taken over when the leases have run out.
+const HAND_BACK: Duration = Duration::from_secs(3);
 
 /// What every part of one worker shares.
 struct Runtime {
     deps: Deps,
-    held: Held,
+    held: Arc<Held>,
     permits: Arc<Semaphore>,
 }
 
 /// Deliveries on their way to the handler. A restarted runtime reads on from the same channel.
 #[derive(Clone)]
 struct Deliveries(Arc<Mutex<mpsc::UnboundedReceiver<HandedOver>>>);
+
+impl Deliveries {
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<HandedOver>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_recv(context)
+    }
+}
 
 impl Backend for Deliveries {
     type Task = Task<HandedOver>;
@@ -65,8 +75,7 @@ impl Backend for Deliveries {
         context: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
-        let mut receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        receiver.poll_recv(context).map(|delivery| {
+        self.poll(context).map(|delivery| {
             delivery.map(|delivery| {
                 // Unique per delivery: the runtime does not take the same task id twice.
                 let id = TaskId::from_string(format!("{}:{}", delivery.lease.job.id, delivery.lease.token));
@@ -104,7 +113,7 @@ impl BackendConfig for Deliveries {
 pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(usize::try_from(deps.settings.concurrency).unwrap_or(256)));
-    let runtime = Arc::new(Runtime { deps, held: Held::default(), permits });
+    let runtime = Arc::new(Runtime { deps, held: Arc::default(), permits });
     let settings = &runtime.deps.settings;
     runtime.deps.store.attach(Some(LocalWorker {
         worker: settings.worker_id.clone(),
@@ -112,9 +121,12 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
         lease: settings.lease,
         jobs: sender.clone(),
     }));
-    let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, stop.clone()));
+    let store = Arc::clone(&runtime.deps.store);
+    let no_more = stop.child_token();
+    let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, no_more.clone()));
     let keeping = AbortOnDropHandle::new(tokio::spawn(keep_leases(Arc::clone(&runtime))));
-    let backend = Deliveries(Arc::new(Mutex::new(receiver)));
+    let deliveries = Deliveries(Arc::new(Mutex::new(receiver)));
+    let backend = deliveries.clone();
     let data = Arc::clone(&runtime);
     let name = settings.worker_id.clone();
     let asked = stop.clone();
@@ -129,12 +141,15 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
         .shutdown_timeout(settings.shutdown)
         .run_with_signal(async move {
             asked.cancelled().await;
+            // Jobs of requests that are still answered go to other workers.
+            store.attach(None);
             Ok(())
         })
         .await;
     runtime.deps.store.attach(None);
+    no_more.cancel();
     let _ = claiming.await;
-    hand_back(&runtime).await;
+    hand_back(&runtime, &deliveries).await;
     drop(keeping);
     if !stop.is_cancelled() {
         return Err(io::Error::other("the job runtime ended without having been asked to"));
@@ -203,42 +218,35 @@ async fn keep_leases(runtime: Arc<Runtime>) {
     let settings = &runtime.deps.settings;
     loop {
         tokio::time::sleep(settings.renew_every).await;
-        let held: Vec<(JobId, LeaseToken)> =
-            lock(&runtime.held).iter().map(|(job, (token, _))| (*job, *token)).collect();
+        let held = runtime.held.running();
         if held.is_empty() {
             continue;
         }
         match runtime.deps.store.renew(&held, settings.lease, runtime.deps.clock.now()).await {
-            Ok(kept) => {
-                let kept: std::collections::HashSet<JobId> = kept.into_iter().collect();
-                for (job, token) in held.into_iter().filter(|(job, _)| !kept.contains(job)) {
-                    if let Some((_, cancel)) =
-                        lock(&runtime.held).get(&job).filter(|(known, _)| *known == token)
-                    {
-                        cancel.cancel();
-                    }
-                }
-            }
+            Ok(kept) => runtime.held.keep(&held, &kept.into_iter().collect()),
             Err(error) => tracing::warn!(error = chain(&error), "leases could not be renewed; trying again"),
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits, bounded, until no job runs any more, then gives the leases that are left to the next worker.
-async fn hand_back(runtime: &Runtime) {
-    for _ in 0..40 {
-        if lock(&runtime.held).is_empty() {
-            return;
+/// Gives what did not end to the next worker: deliveries that were cut off, and those that had not begun.
+async fn hand_back(runtime: &Runtime, deliveries: &Deliveries) {
+    let mut left: Vec<Named> = vec![];
+    // Nobody claims any more; the channel ends when the last commit that had this worker in view is through.
+    let not_begun = async {
+        while let Some(HandedOver { lease, .. }) = poll_fn(|context| deliveries.poll(context)).await {
+            left.push((lease.job.id, lease.token));
         }
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        while !runtime.held.running().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(CUT_OFF, not_begun).await;
+    left.extend(runtime.held.left());
+    if left.is_empty() {
+        return;
     }
-    let left: Vec<(JobId, LeaseToken)> =
-        lock(&runtime.held).iter().map(|(job, (token, _))| (*job, *token)).collect();
-    let released = tokio::time::timeout(Duration::from_secs(3), runtime.deps.store.release(&left)).await;
+    let released = tokio::time::timeout(HAND_BACK, runtime.deps.store.release(&left)).await;
     tracing::info!(jobs = left.len(), released = matches!(released, Ok(Ok(()))), "handed running jobs back");
 }
 
@@ -248,23 +256,9 @@ async fn handle(delivery: HandedOver, runtime: Data<Arc<Runtime>>) -> Result<(),
     Ok(AbortOnDropHandle::new(tokio::spawn(deliver(delivery, runtime))).await?)
 }
 
-/// Takes the lease out of the held ones when the job ends, however it ends.
-struct Holding {
-    held: Held,
-    job: JobId,
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        lock(&self.held).remove(&self.job);
-    }
-}
-
 async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
     let HandedOver { lease, permit } = delivery;
-    let cancel = CancellationToken::new();
-    lock(&runtime.held).insert(lease.job.id, (lease.token, cancel.clone()));
-    let _holding = Holding { held: Arc::clone(&runtime.held), job: lease.job.id };
+    let holding = runtime.held.begin((lease.job.id, lease.token));
     let span = tracing::info_span!("job", job.kind = %lease.job.kind, job.id = %lease.job.id,
         job.attempt = lease.job.attempt, operation = %lease.job.operation, gateway.id = %lease.job.gateway,
         traceparent = lease.job.traceparent);
@@ -274,13 +268,14 @@ async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
             done = job => if done.is_err() {
                 tracing::error!("the job panicked; it runs again when its lease has run out");
             },
-            () = cancel.cancelled() => {
+            () = holding.lost() => {
                 tracing::warn!("the lease was lost to another worker; this delivery ends without an outcome");
             }
         }
     }
     .instrument(span)
     .await;
+    holding.end();
     drop(permit);
 }
 

@@ -1,10 +1,11 @@
-//! What follows a failed attempt: a pure function of the cause, the attempt and the patience.
+//! What follows a failed attempt: a pure function of the cause, the attempt, the time spent and the patience.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use shared::domain::gateway::{
     failure::{Cause, Verdict},
-    patience::Patience,
+    patience::{BACKGROUND_LONGEST, Patience},
 };
 
 /// Most attempts of a background registration.
@@ -33,22 +34,33 @@ pub enum Next {
     GiveUp,
 }
 
-/// Decides. `jitter` is uniform in `0.0..1.0`; `asked` is a wait that the gateway asked for.
+/// What is known when an attempt has failed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Round {
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// For how long it has been tried, pauses included.
+    pub elapsed: TimeDelta,
+    /// Uniform in `0.0..1.0`.
+    pub jitter: f64,
+    /// A wait that the gateway asked for.
+    pub asked: Option<Duration>,
+}
+
+/// Decides.
 #[must_use]
-pub fn next(
-    cause: Cause,
-    attempt: u32,
-    patience: Patience,
-    (jitter, asked): (f64, Option<Duration>),
-) -> Next {
+pub fn next(cause: Cause, patience: Patience, round: Round) -> Next {
     // Somebody waits: what could be repeated was repeated inside the attempt.
     if patience == Patience::Waiting {
         return Next::GiveUp;
     }
     match cause.verdict() {
-        Verdict::Transient if attempt < ATTEMPTS_MAX => Next::Retry(
-            asked.unwrap_or_else(|| backoff(attempt, BACKOFF_LONGEST).mul_f64(jitter.clamp(0.0, 1.0))),
-        ),
+        Verdict::Transient if round.attempt < ATTEMPTS_MAX => {
+            let jittered = backoff(round.attempt, BACKOFF_LONGEST).mul_f64(round.jitter.clamp(0.0, 1.0));
+            let delay = round.asked.unwrap_or(jittered);
+            let left = (BACKGROUND_LONGEST - round.elapsed).to_std().unwrap_or_default();
+            if delay < left { Next::Retry(delay) } else { Next::GiveUp }
+        }
         Verdict::AwaitApproval => Next::AwaitApproval,
         Verdict::Transient | Verdict::Permanent | Verdict::NeverRepeat => Next::GiveUp,
     }
@@ -84,18 +96,22 @@ mod tests {
         assert_eq!([0, 59, 60, 900].map(seconds), [5, 5, 15, 15]);
     }
 
+    fn round(attempt: u32) -> Round {
+        Round { attempt, elapsed: TimeDelta::zero(), jitter: 1.0, asked: None }
+    }
+
     #[test]
     fn a_waiting_client_is_told_after_one_attempt() {
         for cause in
             [Cause::ConnectionRefused, Cause::TimedOut, Cause::PairingRequired, Cause::CredentialRejected]
         {
-            assert_eq!(next(cause, 1, Patience::Waiting, (0.5, None)), Next::GiveUp);
+            assert_eq!(next(cause, Patience::Waiting, round(1)), Next::GiveUp);
         }
     }
 
     #[test]
     fn in_the_background_only_what_may_pass_is_repeated() {
-        let next = |cause, attempt| next(cause, attempt, Patience::Background, (1.0, None));
+        let next = |cause, attempt| next(cause, Patience::Background, round(attempt));
         assert_eq!(next(Cause::ConnectionRefused, 1), Next::Retry(Duration::from_millis(250)));
         assert_eq!(next(Cause::ConnectionRefused, 4), Next::Retry(Duration::from_secs(2)));
         assert_eq!(next(Cause::ConnectionRefused, 5), Next::GiveUp);
@@ -106,9 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_the_gateway_asked_for_is_kept() {
-        let asked = Duration::from_mins(1);
-        let next = next(Cause::Unavailable, 1, Patience::Background, (0.1, Some(asked)));
-        assert_eq!(next, Next::Retry(asked));
+    fn a_wait_that_the_gateway_asked_for_is_kept_while_the_patience_lasts() {
+        let asked = |seconds| Some(Duration::from_secs(seconds));
+        let next = |round| next(Cause::Unavailable, Patience::Background, round);
+        assert_eq!(next(Round { asked: asked(60), ..round(1) }), Next::Retry(Duration::from_mins(1)));
+        assert_eq!(next(Round { asked: asked(300), ..round(1) }), Next::GiveUp);
+        let late = Round { elapsed: TimeDelta::seconds(250), ..round(2) };
+        assert_eq!(next(Round { asked: asked(60), ..late }), Next::GiveUp);
+        assert_eq!(next(late), Next::Retry(Duration::from_millis(500)));
+        assert_eq!(next(Round { elapsed: TimeDelta::hours(1), ..late }), Next::GiveUp);
     }
 }

@@ -1,7 +1,7 @@
 //! The store of a fleet: one `PostgreSQL` database, any number of processes, and no state of our own between them.
 //!
-//! A process has one connection that commits ([`writer`]), a few that read and a few for leases ([`connections`]), and
-//! one that listens ([`listen`]). Each is replaced when it fails; nothing ends because the database is away.
+//! A process has one connection that commits (`writer`), a few that read and a few for leases (`connections`), and
+//! one that listens (`listen`). Each is replaced when it fails; nothing ends because the database is away.
 
 mod commit;
 mod connections;
@@ -10,6 +10,7 @@ mod insert;
 mod listen;
 mod load;
 mod migrate;
+mod opening;
 mod queue;
 mod rows;
 mod server;
@@ -19,18 +20,18 @@ mod writer;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 pub use self::server::Server;
 use self::{
     connections::{Connector, Lines, Statement, too_late},
     health::Health,
+    opening::{Background, Opening},
     writer::{Other, Session},
 };
 use super::{
@@ -39,7 +40,6 @@ use super::{
     writer::{Signals, Writes},
 };
 use crate::{
-    chain::chain,
     commit::{Commit, KeyClaim, Receipt, Sealed},
     domain::organization::Token,
     envelope::{Recorded, StreamId},
@@ -52,14 +52,6 @@ const QUEUE_LINES: usize = 2;
 /// How long a readiness check, or a call before the database was ever reached, waits for an answer.
 const READY: Duration = Duration::from_secs(3);
 
-/// How far the first connection has come.
-#[derive(Debug, Clone)]
-enum Opening {
-    Trying,
-    Failed(Arc<StoreError>),
-    Done,
-}
-
 /// A `PostgreSQL` database. Cheap to share behind an `Arc`.
 pub struct PostgresStore {
     place: String,
@@ -69,7 +61,7 @@ pub struct PostgresStore {
     queue: Lines,
     writes: Writes<Other>,
     signals: Arc<Signals>,
-    opening: watch::Receiver<Opening>,
+    opening: Opening,
     background: AbortHandle,
 }
 
@@ -81,7 +73,7 @@ impl PostgresStore {
     /// [`StoreError`] if the first try fails.
     pub async fn open(server: &Server) -> Result<Self, StoreError> {
         let store = Self::connect_lazy(server);
-        first_try(store.opening.clone()).await?;
+        store.opening.first_try().await?;
         Ok(store)
     }
 
@@ -93,7 +85,6 @@ impl PostgresStore {
         let signals = Arc::new(Signals::new(0));
         let origin = format!("{:016x}", rand::random::<u64>());
         let reads = Arc::new(Lines::new(connector.clone(), server.readers));
-        let (opened, opening) = watch::channel(Opening::Trying);
         let session = Session::new(connector.clone(), origin.clone());
         let background = Background {
             connector: connector.clone(),
@@ -101,6 +92,7 @@ impl PostgresStore {
             signals: Arc::clone(&signals),
             origin: origin.clone(),
         };
+        let (opening, background) = background.start();
         Self {
             place: server.to_string(),
             origin,
@@ -110,14 +102,17 @@ impl PostgresStore {
             writes: Writes::start(session, Arc::clone(&signals)),
             signals,
             opening,
-            background: tokio::spawn(background.run(opened)).abort_handle(),
+            background,
         }
     }
 
     /// Waits for the first connection, if it is being made just now.
     async fn opened(&self) -> Result<(), StoreError> {
-        timeout(READY, first_try(self.opening.clone())).await.unwrap_or_else(|_| {
-            Err(StoreError::Database { doing: "be opened", source: too_late("nothing", READY) })
+        timeout(READY, self.opening.first_try()).await.unwrap_or_else(|_| {
+            Err(StoreError::Database {
+                doing: "answer for the first time",
+                source: too_late("no answer", READY),
+            })
         })
     }
 
@@ -132,57 +127,9 @@ impl PostgresStore {
     }
 }
 
-/// Waits until the first try to open the database has ended, and tells how the last one did.
-async fn first_try(mut opening: watch::Receiver<Opening>) -> Result<(), StoreError> {
-    let ended =
-        opening.wait_for(|opening| !matches!(opening, Opening::Trying)).await.map(|ended| ended.clone());
-    match ended {
-        Ok(Opening::Done) => Ok(()),
-        Ok(Opening::Failed(source)) => Err(StoreError::NotOpen { source }),
-        Ok(Opening::Trying) | Err(_) => Err(StoreError::Closed),
-    }
-}
-
 /// Reads the end of the log.
 fn load_head() -> Statement {
     sqlx::query("select position, hash from log_head where id = 1")
-}
-
-/// What runs beside the callers: the opening, then the news of other processes.
-struct Background {
-    connector: Connector,
-    reads: Arc<Lines>,
-    signals: Arc<Signals>,
-    origin: String,
-}
-
-impl Background {
-    async fn run(self, opened: watch::Sender<Opening>) {
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(2))
-            .without_max_times()
-            .with_jitter()
-            .build();
-        let head = loop {
-            match migrate::run(&self.connector).await {
-                Ok(head) => break head,
-                Err(error) => {
-                    let delay = delays.next().unwrap_or(READY);
-                    tracing::warn!(error = chain(&error), "the database could not be opened; trying again");
-                    opened.send_replace(Opening::Failed(Arc::new(error)));
-                    sleep(delay).await;
-                }
-            }
-        };
-        self.signals.reaches(head.position);
-        opened.send_replace(Opening::Done);
-        // The channel stays open: a closed one would mean that this task is gone.
-        tokio::join!(
-            listen::listen(self.connector, Arc::clone(&self.signals), self.origin),
-            listen::look_again(self.reads, self.signals),
-        );
-    }
 }
 
 impl fmt::Debug for PostgresStore {

@@ -74,6 +74,16 @@ impl Cluster {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).order("stop");
     }
 
+    /// Stops the server in whatever it does, so that it neither answers nor hangs up: as behind a cable that was pulled.
+    pub fn freeze(&self) {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).order("freeze");
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).order("thaw");
+    }
+
     /// Starts the server again and waits until it takes connections.
     pub async fn come_up(&self) {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).order("start");

@@ -64,17 +64,26 @@ impl ServerDatabase {
     }
 
     /// Leases a job as a claim does, in a transaction that is still open.
-    pub async fn begin_claim(&self, job: JobId) -> OpenClaim {
+    pub async fn begin_claim(&self, job: JobId) -> OpenTransaction {
+        let token = uuid::Uuid::nil();
+        self.begin(&format!(
+            "update jobs set lease_token = '{token}', lease_until = queue_now() + interval '8 s' where id = '{job}'"
+        ))
+        .await
+    }
+
+    /// Lets every commit that appends an event stop in its middle, until the transaction ends.
+    pub async fn begin_hold_of_events(&self) -> OpenTransaction {
+        self.begin("lock table events in share mode").await
+    }
+
+    async fn begin(&self, statement: &str) -> OpenTransaction {
         let mut connection = self.connect().await;
-        let statement = format!(
-            "begin; update jobs set lease_token = '{}', lease_until = queue_now() + interval '8 s' where id = '{job}'",
-            uuid::Uuid::nil()
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("begin; {statement}")))
             .execute(&mut connection)
             .await
             .expect("the statement is fine");
-        OpenClaim(connection)
+        OpenTransaction(connection)
     }
 
     /// Whether a session waits for a lock that another one holds.
@@ -108,12 +117,12 @@ impl ServerDatabase {
     }
 }
 
-/// A claim that has not ended.
+/// A transaction that has not ended.
 #[derive(Debug)]
-pub struct OpenClaim(PgConnection);
+pub struct OpenTransaction(PgConnection);
 
-impl OpenClaim {
-    /// Ends it: the lease holds.
+impl OpenTransaction {
+    /// Ends it: what it wrote holds, and what it locked is free.
     pub async fn commit(mut self) {
         sqlx::raw_sql("commit").execute(&mut self.0).await.expect("it can be committed");
     }

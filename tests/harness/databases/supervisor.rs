@@ -31,6 +31,14 @@ stop() {
     wait "$server"
     server=
 }
+# Signals the server and its sessions, each of which is a process.
+all() {
+    sessions=
+    for stat in /proc/[0-9]*/stat; do
+        read -r pid _ _ parent _ <"$stat" 2>/dev/null && [ "$parent" = "$server" ] && sessions="$sessions $pid"
+    done
+    kill "$1" "$server" $sessions 2>/dev/null
+}
 while read -r order; do
     case $order in
     init)
@@ -42,6 +50,8 @@ while read -r order; do
         $guard "$bin/postgres" -D "$folder/data" "$@" >>"$folder/log" 2>&1 </dev/null & server=$!
         echo 0 ;;
     stop) stop; echo 0 ;;
+    freeze) all -STOP; echo 0 ;;
+    thaw) all -CONT; echo 0 ;;
     esac
 done
 stop
@@ -90,7 +100,7 @@ impl Supervisor {
         supervisor
     }
 
-    /// Has an order carried out: `start`, or `stop`, which is a crash.
+    /// Has an order carried out: `start`, `stop`, which is a crash, `freeze` or `thaw`.
     pub(super) fn order(&mut self, order: &str) {
         let orders = self.orders.as_mut().expect("it takes orders until it is dropped");
         writeln!(orders, "{order}").expect("the supervisor lives as long as this process");

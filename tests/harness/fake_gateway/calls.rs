@@ -129,6 +129,7 @@ impl Calls {
             drop(out.send(Out::Frame(event("presence", &json!({ "presence": [] }), None))));
         }
         let Some(sent) = sent else { return std::future::pending().await };
+        restart::order(&self.shared, &restarts);
         drop(out.send(sent));
         restart::plan(&self.shared, &restarts);
     }

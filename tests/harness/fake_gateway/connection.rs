@@ -66,7 +66,7 @@ async fn handshake(shared: &Arc<Shared>, socket: &mut Socket, upgrade: &Upgrade)
     }
     let (id, params) = connect_request(socket, &first).await?;
     let now = shared.options.challenge.as_ref().map_or_else(now_ms, |fixed| fixed.ts);
-    fault_at_connect(shared, socket).await?;
+    fault_at_connect(shared, socket, &id).await?;
     let admission = match Client::new(shared, upgrade, &params, (&nonce, now)).judge() {
         Ok(admission) => admission,
         Err(Refused { refusal, close, reason }) => {
@@ -81,14 +81,15 @@ async fn handshake(shared: &Arc<Shared>, socket: &mut Socket, upgrade: &Upgrade)
     Ok(admission)
 }
 
-async fn fault_at_connect(shared: &Arc<Shared>, socket: &mut Socket) -> Result<(), End> {
+async fn fault_at_connect(shared: &Arc<Shared>, socket: &mut Socket, id: &Value) -> Result<(), End> {
     let struck = {
         let mut state = shared.state();
         let before_hello = state.faults.take(|fault, used| {
             let Fault::CloseBeforeHello { code, times } = fault else { return None };
             (used < *times).then_some(CallFault::Close(*code))
         });
-        before_hello.or_else(|| state.faults.at_call("connect", None, ""))
+        let token = shared.options.token.clone().unwrap_or_default();
+        before_hello.or_else(|| state.faults.at_call("connect", None, &token))
     };
     match struck {
         Some(CallFault::Mute) => Err(mute(socket).await),
@@ -96,7 +97,7 @@ async fn fault_at_connect(shared: &Arc<Shared>, socket: &mut Socket) -> Result<(
         Some(CallFault::Drop | CallFault::DropAfter) => Err(End::Drop),
         Some(CallFault::Refuse(refusal)) => {
             let reason = refusal.message.clone();
-            send(socket, answer(&json!("c1"), &Err(refusal))).await?;
+            send(socket, answer(id, &Err(refusal))).await?;
             Err(End::Close(1008, reason))
         }
         Some(CallFault::Pad(_)) | None => Ok(()),
@@ -159,14 +160,16 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
     }
     loop {
         let next = tokio::select! {
+            // What was answered is sent before a restart closes the connection.
+            biased;
+            Some(message) = outgoing.recv() => match message {
+                Out::Frame(frame) => Ok(Some(frame)),
+                Out::End(end) => Err(end),
+            },
             text = next_text(socket) => match text {
                 Ok(text) if text.len() > shared.options.version.frame_bytes_max() => Err(End::Close(1009, String::new())),
                 Ok(text) => { receive(&calls, &text, &out, &mut tasks); Ok(None) }
                 Err(end) => Err(end),
-            },
-            Some(message) = outgoing.recv() => match message {
-                Out::Frame(frame) => Ok(Some(frame)),
-                Out::End(end) => Err(end),
             },
             push = pushes.recv() => {
                 shared.state().connections_cut += usize::from(matches!(push, Ok(Push::Restart)));

@@ -26,10 +26,20 @@ impl Planned {
     }
 }
 
+/// Begins their delays. They were ordered before, with [`order`].
 pub(crate) fn plan(shared: &Arc<Shared>, restarts: &[Planned]) {
-    for restart in restarts {
-        tokio::spawn(run(Arc::clone(shared), restart.delay, restart.down));
+    for restart in restarts.iter().copied() {
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            run(Arc::clone(&shared), restart.delay, restart.down).await;
+            shared.ordered.send_modify(|ordered| *ordered -= 1);
+        });
     }
+}
+
+/// Counts them before the answer that brings them about can be read.
+pub(crate) fn order(shared: &Shared, restarts: &[Planned]) {
+    shared.ordered.send_modify(|ordered| *ordered += restarts.len());
 }
 
 pub(crate) async fn run(shared: Arc<Shared>, delay: Duration, down: Duration) {

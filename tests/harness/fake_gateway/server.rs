@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) door: watch::Sender<Door>,
     pub(crate) pushes: broadcast::Sender<Push>,
     pub(crate) holds: Holds,
+    /// Restarts that answered calls brought about and that are not over.
+    pub(crate) ordered: watch::Sender<usize>,
     state: Mutex<State>,
 }
 
@@ -58,6 +60,7 @@ impl Shared {
             door: watch::Sender::new(Door::Open),
             pushes: broadcast::Sender::new(256),
             holds: Holds::default(),
+            ordered: watch::Sender::new(0),
             state: Mutex::new(state),
         }
     }

@@ -88,7 +88,7 @@ async fn dial(
             Err(tls_port())
         }
         Ok(Err(NotUpgraded::Reset)) => Err(reset(url)),
-        Ok(Err(NotUpgraded::Closed)) => Err(closed()),
+        Ok(Err(NotUpgraded::Closed)) => Err(closed(url)),
     }
 }
 
@@ -146,7 +146,8 @@ async fn connect_any(
     Err(Failure::new(Stage::Tcp, Cause::ConnectionRefused, what + &reachable(url)))
 }
 
-fn reachable(url: &GatewayUrl) -> String {
+/// What to check when nothing answers.
+pub(super) fn reachable(url: &GatewayUrl) -> String {
     format!(
         "Check the URL, that the gateway runs (ps aux | grep openclaw), and the network (nc -zv {} {}).",
         url.host_text(),

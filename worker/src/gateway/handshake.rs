@@ -49,6 +49,8 @@ pub struct Hello {
     pub server_version: Option<String>,
     /// The granted scopes, where told.
     pub scopes: Option<Vec<String>>,
+    /// A token for our device, where it issues one to a device that is paired.
+    pub device_token: Option<Secret>,
     /// The methods it offers; empty where not told.
     pub methods: Vec<String>,
     /// The largest frame it takes from us, in bytes.
@@ -257,6 +259,11 @@ fn hello(payload: &Value, latency: Duration) -> Option<Hello> {
         protocol,
         server_version: payload.pointer("/server/version").and_then(Value::as_str).map(ToOwned::to_owned),
         scopes: texts(payload.pointer("/auth/scopes")),
+        device_token: payload
+            .pointer("/auth/deviceToken")
+            .and_then(Value::as_str)
+            .filter(|token| (1..=4_096).contains(&token.len()) && !token.chars().any(char::is_control))
+            .map(Secret::from),
         methods: texts(payload.pointer("/features/methods")).unwrap_or_default(),
         outgoing_bytes_max: usize::try_from(payload_max).unwrap_or(usize::MAX).min(OUTGOING_BYTES_MAX),
         latency,

@@ -50,7 +50,8 @@ pub async fn probe(
 ) -> Result<Verified, Failure> {
     let (certificate, mode) = connection;
     let secrets = token.into_iter().cloned().collect();
-    let target = Target { url, token, certificate, mode, patience: Patience::Waiting, secrets };
+    let patience = Patience::Waiting;
+    let target = Target { url, device_token: None, token, certificate, mode, patience, secrets };
     let mut session = Session::new(dialer, target);
     let result = timeout(dialer.limits.attempt, verify(&mut session, minimum)).await;
     let stage = session.stage;
@@ -81,15 +82,11 @@ pub async fn verify(session: &mut Session<'_>, minimum: &Version) -> Result<Veri
     };
     check_version(&runtime_version, minimum)?;
     if !hello.methods.is_empty() && !hello.methods.iter().any(|method| method == "agents.create") {
-        let detail =
-            "The gateway offers no agents.create. Upgrade it; check its version: openclaw --version.";
-        return Err(version_failure(
-            Cause::VersionTooLow,
-            detail.to_owned(),
-            Some(&runtime_version),
-            minimum,
-        )
-        .into());
+        let detail = format!(
+            "The gateway offers no agents.create; Mission Control needs {minimum} or newer. Upgrade it, then check: \
+             openclaw --version."
+        );
+        return Err(version_failure(Cause::VersionTooLow, detail, Some(&runtime_version), minimum).into());
     }
     session.passed(Stage::Version, telling);
     Ok(Verified {

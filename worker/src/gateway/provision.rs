@@ -43,6 +43,8 @@ pub struct Order {
     pub url: GatewayUrl,
     /// Where workspaces lie on the gateway's host.
     pub workspace_root: String,
+    /// What the gateway issued to our device earlier.
+    pub device_token: Option<Secret>,
     /// The gateway's token or password.
     pub token: Option<Secret>,
     /// Whether any certificate is taken.
@@ -85,7 +87,7 @@ pub struct MainAgent {
 }
 
 /// A provisioned gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Provisioned {
     /// What it is.
     pub verified: Verified,
@@ -93,6 +95,9 @@ pub struct Provisioned {
     pub agent: MainAgent,
     /// How many connections it took: one, plus one for each restart.
     pub dials: u32,
+    /// A token that it issued to our device, to be sealed and used from now on.
+    #[serde(skip)]
+    pub issued_token: Option<Secret>,
 }
 
 /// What a failed attempt leaves on the gateway.
@@ -140,7 +145,8 @@ pub async fn provision(dialer: &Dialer, order: &Order) -> Result<Provisioned, Fa
     let refused = match result {
         Ok(Ok((verified, agent))) => {
             session.close().await;
-            return Ok(Provisioned { verified, agent, dials: session.dials() });
+            let issued_token = session.issued_token().cloned();
+            return Ok(Provisioned { verified, agent, dials: session.dials(), issued_token });
         }
         Ok(Err(refused)) => refused,
         Err(_) => timed_out(session.stage, &order.url).into(),
@@ -227,11 +233,12 @@ fn lists(agents: &Value, agent_id: &str) -> bool {
 pub(super) fn session_for<'a>(dialer: &'a Dialer, order: &'a Order) -> Session<'a> {
     let target = Target {
         url: &order.url,
+        device_token: order.device_token.as_ref().filter(|_| !order.disable_device_pairing),
         token: order.token.as_ref(),
         certificate: if order.allow_insecure_tls { Certificate::Unchecked } else { Certificate::Checked },
         mode: if order.disable_device_pairing { Mode::ControlUi } else { Mode::Device },
         patience: order.patience,
-        secrets: order.token.iter().chain([&order.agent_token]).cloned().collect(),
+        secrets: order.token.iter().chain(&order.device_token).chain([&order.agent_token]).cloned().collect(),
     };
     Session::new(dialer, target)
 }

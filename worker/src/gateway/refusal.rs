@@ -113,7 +113,7 @@ fn advice(cause: Cause, said: &str, error: &ErrorBody, request_id: Option<&str>)
         Cause::LockedOut => {
             let wait = error.retry_after().map_or_else(
                 || "some minutes".to_owned(),
-                |wait| format!("{} s (retryAfterMs {})", wait.as_secs().max(1), wait.as_millis()),
+                |wait| format!("{} s (retryAfterMs {})", wait.as_millis().div_ceil(1_000), wait.as_millis()),
             );
             format!(
                 "{said}Too many wrong credentials came from this address; it refuses even the right one for {wait}."
@@ -133,7 +133,9 @@ fn advice(cause: Cause, said: &str, error: &ErrorBody, request_id: Option<&str>)
         Cause::ProtocolMismatch => {
             said + "Mission Control speaks gateway protocols 3 and 4. Check the version: openclaw --version."
         }
-        Cause::Unavailable => said + "It is starting or busy; try again shortly.",
+        Cause::Unavailable => {
+            said + "It is starting or busy; try again shortly, or check it: ps aux | grep openclaw."
+        }
         Cause::AddressForbidden
         | Cause::HostUnknown
         | Cause::ConnectionRefused

@@ -2,6 +2,7 @@
 //!
 //! No task runs beside the caller: dropping a future of this file drops its socket and nothing else.
 
+mod dial;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -9,20 +10,19 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use shared::{
     domain::gateway::{
-        failure::{Cause, Failure, Stage, Verdict},
+        failure::{Cause, Failure, Stage},
         patience::Patience,
         url::GatewayUrl,
     },
     secret::{Secret, sanitize},
 };
-use tokio::time::sleep;
-use tracing::{Instrument, debug, debug_span};
+use tracing::debug;
 
 use super::{
     Dialer,
-    connect::{Socket, connect, timed_out},
+    connect::{Socket, timed_out},
     frame::ErrorBody,
-    handshake::{Field, Hello, Mode, Peer, shake},
+    handshake::{Field, Hello, Mode},
     refusal::{self, Refused},
     restart::Restarts,
     tls::Certificate,
@@ -41,6 +41,8 @@ pub type Answer = Result<Value, ErrorBody>;
 pub struct Target<'a> {
     /// The gateway.
     pub url: &'a GatewayUrl,
+    /// What it issued to our device earlier; tried first.
+    pub device_token: Option<&'a Secret>,
     /// Its token or password.
     pub token: Option<&'a Secret>,
     /// Whether its certificate is checked.
@@ -67,9 +69,11 @@ pub struct Session<'a> {
     deadline: Instant,
     restarts: Restarts,
     next_id: u64,
-    /// An answer to a [`Pending`] call that came while another call was waited for.
-    late: Option<(String, Answer)>,
     is_rejected: bool,
+    is_device_token_refused: bool,
+    issued: Option<Secret>,
+    /// The last answer that nobody waited for any more.
+    late: Option<(String, Answer)>,
 }
 
 impl<'a> Session<'a> {
@@ -88,9 +92,17 @@ impl<'a> Session<'a> {
             deadline: Instant::now() + dialer.limits.attempt,
             restarts: Restarts::default(),
             next_id: 0,
-            late: None,
             is_rejected: false,
+            is_device_token_refused: false,
+            issued: None,
+            late: None,
         }
+    }
+
+    /// The token that the gateway issued to our device over this session, if it did.
+    #[must_use]
+    pub fn issued_token(&self) -> Option<&Secret> {
+        self.issued.as_ref()
     }
 
     /// When the attempt ends.
@@ -177,7 +189,7 @@ impl<'a> Session<'a> {
             match self.exchange(requests, &mut answers).await {
                 Ok(()) => {}
                 Err(Broken::Failed(failure)) => return Err(failure.into()),
-                Err(Broken::Slow) => return Err(timed_out(self.stage, self.target.url).into()),
+                Err(Broken::Slow) => return Err(self.too_slow().into()),
                 Err(Broken::Lost) if losses < LOSSES_MAX => {
                     losses += 1;
                     continue;
@@ -194,7 +206,7 @@ impl<'a> Session<'a> {
                 .iter_mut()
                 .filter(|slot| slot.as_ref().is_some_and(unavailable))
                 .for_each(|slot| *slot = None);
-            self.watch(Instant::now() + told.unwrap_or(pause)).await;
+            self.watch(Instant::now() + told.map_or(pause, |told| self.pause(told))).await;
             pause = (pause * 2).min(self.dialer.limits.redial_max);
         }
     }
@@ -238,7 +250,20 @@ impl<'a> Session<'a> {
         self.restarts.dropped(Instant::now());
     }
 
-    fn lost_for_good(&self) -> Failure {
+    /// How long one call may take.
+    #[must_use]
+    pub fn call_limit(&self) -> Duration {
+        self.dialer.limits.call
+    }
+
+    /// The failure of a call that takes too long.
+    #[must_use]
+    pub fn too_slow(&self) -> Failure {
+        timed_out(self.stage, self.target.url)
+    }
+
+    /// The failure of a call whose connection was lost too often.
+    pub(super) fn lost_for_good(&self) -> Failure {
         let detail = format!(
             "The gateway closed the connection at stage {} and could not be reached again in time. Check that it \
              runs: ps aux | grep openclaw, nc -zv {} {}.",
@@ -249,85 +274,8 @@ impl<'a> Session<'a> {
         Failure::new(self.stage, Cause::ConnectionLost, detail)
     }
 
-    fn may_wait(&self, told: Option<Duration>, pause: Duration) -> bool {
-        let then = Instant::now() + told.unwrap_or(pause);
-        then < self.deadline && (told.is_some() || self.may_dial_at(then))
-    }
-
-    fn may_dial_at(&self, then: Instant) -> bool {
-        let is_late = |first: Instant| then > first + self.dialer.limits.waiting_dials;
-        then < self.deadline
-            && (self.target.patience == Patience::Background || !self.first_dial.is_some_and(is_late))
-    }
-
-    async fn ensure(&mut self) -> Result<(), Refused> {
-        let mut repeats = 0_u32;
-        if self.open.is_none() && self.was_open {
-            if !self.may_dial_at(Instant::now() + self.dialer.limits.redial_min) {
-                return Err(self.lost_for_good().into());
-            }
-            sleep(self.dialer.limits.redial_min).await;
-        }
-        while self.open.is_none() {
-            let refused = match self.dial().await {
-                Ok(()) => return Ok(()),
-                Err(refused) => refused,
-            };
-            // Nothing was rejected yet: the credential is a password, and goes into its own field once.
-            if refused.wants_password && self.field == Field::Token && self.target.token.is_some() {
-                self.field = Field::Password;
-                continue;
-            }
-            self.is_rejected = refused.failure.cause.verdict() == Verdict::NeverRepeat;
-            let Some(pause) = self.redial(&refused, repeats) else { return Err(refused) };
-            sleep(pause).await;
-            repeats += 1;
-        }
-        Ok(())
-    }
-
-    async fn dial(&mut self) -> Result<(), Refused> {
-        self.first_dial.get_or_insert_with(Instant::now);
-        let url = self.target.url;
-        let scheme = if url.is_tls() { "https" } else { "http" };
-        let origin = (self.target.mode == Mode::ControlUi).then(|| format!("{scheme}://{}", url.authority()));
-        self.dials += 1;
-        let dialled = connect(self.dialer, url, self.target.certificate, origin.as_deref()).await;
-        let mut socket = dialled.inspect_err(|failure| {
-            if matches!(failure.stage, Stage::Policy | Stage::Dns) {
-                self.dials -= 1;
-            }
-        })?;
-        let Target { token, mode, secrets, .. } = &self.target;
-        let peer = Peer { url, token: *token, mode: *mode, field: self.field, secrets };
-        let shaking = Instant::now();
-        match shake(self.dialer, peer, &mut socket).instrument(debug_span!("ws.handshake")).await {
-            Ok(hello) => {
-                self.dialer.progress.passed(Stage::Handshake, shaking);
-                self.open = Some((socket, hello));
-                self.was_open = true;
-                Ok(())
-            }
-            Err(refused) => {
-                close(socket).await;
-                Err(refused)
-            }
-        }
-    }
-
-    /// The pause before the next dial; `None` ends the attempt.
-    fn redial(&self, refused: &Refused, repeats: u32) -> Option<Duration> {
-        let limits = &self.dialer.limits;
-        let cause = refused.failure.cause;
-        if cause.verdict() != Verdict::Transient || cause == Cause::TimedOut {
-            return None;
-        }
-        let is_absent = matches!(cause, Cause::ConnectionRefused | Cause::HostUnknown);
-        if is_absent && !self.was_open && (self.target.patience == Patience::Background || repeats > 0) {
-            return None;
-        }
-        let pause = (limits.redial_min * 2_u32.saturating_pow(repeats.min(8))).min(limits.redial_max);
-        let pause = refused.retry_after.unwrap_or(pause);
-        self.may_dial_at(Instant::now() + pause).then_some(pause)
+    /// A wait that the gateway asked for, and at least as long as our own shortest: it may ask for none.
+    pub(super) fn pause(&self, told: Duration) -> Duration {
+        told.max(self.dialer.limits.redial_min)
     }
 }

@@ -15,9 +15,12 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{limits::INCOMING_BYTES_MAX, tls::is_tls_record};
+use super::{connect::reachable, limits::INCOMING_BYTES_MAX, tls::is_tls_record};
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
+
+const NO_HTTP: &str = "What answers there does not speak HTTP. Is this an OpenClaw gateway? Check the port in `url`, and \
+    on the host: openclaw --version.";
 
 /// Why there is no WebSocket.
 #[derive(Debug)]
@@ -47,9 +50,10 @@ pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         url.path_and_query(),
         url.authority(),
     );
-    stream.write_all(request.as_bytes()).await.map_err(|error| lost(&error))?;
-    stream.flush().await.map_err(|error| lost(&error))?;
-    let (head, rest) = read_head(&mut stream).await?;
+    let lost = |error: io::Error| lost(&error, url);
+    stream.write_all(request.as_bytes()).await.map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
+    let (head, rest) = read_head(&mut stream, url).await?;
     check_head(&head, &derive_accept_key(key.as_bytes()), url)
         .map_err(|failure| NotUpgraded::Failed(*failure))?;
     let config = WebSocketConfig::default()
@@ -58,16 +62,19 @@ pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await)
 }
 
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(String, Vec<u8>), NotUpgraded> {
+async fn read_head<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    url: &GatewayUrl,
+) -> Result<(String, Vec<u8>), NotUpgraded> {
     let mut bytes = Vec::new();
     let mut chunk = [0_u8; 2048];
     loop {
-        let count = stream.read(&mut chunk).await.map_err(|error| lost(&error))?;
+        let count = stream.read(&mut chunk).await.map_err(|error| lost(&error, url))?;
         if count == 0 && bytes.is_empty() {
             return Err(NotUpgraded::Closed);
         }
         if count == 0 {
-            return Err(NotUpgraded::Failed(closed()));
+            return Err(NotUpgraded::Failed(closed(url)));
         }
         bytes.extend(chunk.iter().take(count));
         if is_tls_record(&bytes) {
@@ -80,20 +87,20 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(String, Vec<
         // What is no HTTP is told at once and not at the time-out.
         let is_http = b"HTTP/1.".iter().zip(&bytes).all(|(want, got)| want == got);
         if !is_http || bytes.len() > HEAD_BYTES_MAX {
-            return Err(NotUpgraded::Failed(rejected("What answers there does not speak HTTP.")));
+            return Err(NotUpgraded::Failed(rejected(NO_HTTP)));
         }
     }
 }
 
 /// The failure for a connection that ended without an answer to the upgrade.
 #[must_use]
-pub fn closed() -> Failure {
+pub fn closed(url: &GatewayUrl) -> Failure {
     let detail =
-        "The gateway closed the connection without an answer to the upgrade. It may be starting or busy.";
+        format!("The gateway closed the connection without an answer to the upgrade. {}", reachable(url));
     Failure::new(Stage::Handshake, Cause::ClosedBeforeHello, detail)
 }
 
-fn lost(error: &io::Error) -> NotUpgraded {
+fn lost(error: &io::Error, url: &GatewayUrl) -> NotUpgraded {
     let kind = error.kind();
     if matches!(
         kind,
@@ -101,7 +108,8 @@ fn lost(error: &io::Error) -> NotUpgraded {
     ) {
         return NotUpgraded::Reset;
     }
-    NotUpgraded::Failed(Failure::new(Stage::Tcp, Cause::ConnectionRefused, "The connection was lost."))
+    let detail = format!("The connection was lost at the upgrade. {}", reachable(url));
+    NotUpgraded::Failed(Failure::new(Stage::Tcp, Cause::ConnectionRefused, detail))
 }
 
 /// The failure for `ws://` to a TLS port.
@@ -128,13 +136,17 @@ fn check_head(head: &str, accept: &str, url: &GatewayUrl) -> Result<(), Box<Fail
     Err(Box::new(match status {
         Some(101) => match header("sec-websocket-accept") {
             Some((_, value)) if value.trim() == accept => return Ok(()),
-            _ => rejected("The answer to the WebSocket upgrade is not valid (Sec-WebSocket-Accept)."),
+            _ => rejected(
+                "The answer to the WebSocket upgrade is not valid (Sec-WebSocket-Accept). Is this an OpenClaw gateway? \
+                 Check it on the host: openclaw --version.",
+            ),
         },
         Some(code @ (502..=504)) => Failure::new(
             Stage::Upgrade,
             Cause::UpgradeUnavailable,
             format!(
-                "The gateway answered HTTP {code}: it is starting, restarting or overloaded. Try again shortly."
+                "The gateway answered HTTP {code}: it is starting, restarting or overloaded. Try again shortly, or \
+                 check it: ps aux | grep openclaw."
             ),
         ),
         Some(code @ (401 | 403)) => Failure::new(
@@ -146,12 +158,12 @@ fn check_head(head: &str, accept: &str, url: &GatewayUrl) -> Result<(), Box<Fail
             ),
         ),
         Some(code) => rejected(format!(
-            "Answered HTTP {code} instead of a WebSocket upgrade. Is {}:{} an OpenClaw gateway? Redirects are not \
-             followed.",
+            "Answered HTTP {code} instead of a WebSocket upgrade. Is {}:{} an OpenClaw gateway? Check it on the host: \
+             openclaw --version. Redirects are not followed.",
             url.host_text(),
             url.port(),
         )),
-        None => rejected("What answers there does not speak HTTP."),
+        None => rejected(NO_HTTP),
     }))
 }
 

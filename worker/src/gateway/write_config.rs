@@ -18,10 +18,9 @@ use crate::agent::{
 
 /// How often a patch is decided anew: a stale hash, a lost answer, or keys that are not known.
 const PATCH_TRIES_MAX: u32 = 5;
-/// How long the answer to a patch is waited for before the configuration is read again, and again. Gateways write first
-/// and answer when the change is in effect, which can take minutes.
-const PATCH_LOOK: Duration = Duration::from_secs(4);
-/// So often; then the patch is sent once more. Not earlier: a gateway counts patches, and takes 3 a minute.
+/// How often the configuration is read within the time of one call because no answer came. Gateways write first and
+/// answer when the change is in effect, which can take minutes. The patch is not sent again meanwhile: a gateway counts
+/// patches, and takes 3 a minute.
 const PATCH_LOOKS: u32 = 4;
 /// Before the configuration is read again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -71,7 +70,10 @@ pub async fn write_config(
         let error = match outcome(session, &pending, (agent_id, &wanted)).await? {
             Outcome::Written => return Ok(form),
             // What the gateway holds tells.
-            Outcome::Unknown => continue,
+            Outcome::Unknown => {
+                last = None;
+                continue;
+            }
             Outcome::Refused(error) => error,
         };
         let rejected = config_patch::rejected_keys(&error.message, &error.details);
@@ -80,7 +82,7 @@ pub async fn write_config(
             may_drop_keys = false;
             wanted.retain(|key, _| !rejected.contains(key));
         } else if error.is_unavailable() {
-            let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
+            let wait = session.pause(error.retry_after().unwrap_or(Duration::from_secs(1)));
             if Instant::now() + wait >= session.deadline() {
                 return Err(session.refused("config.patch", &error));
             }
@@ -93,9 +95,10 @@ pub async fn write_config(
         }
         last = Some(error);
     }
-    let error = last
-        .unwrap_or_else(|| ErrorBody { message: "its answer was lost".to_owned(), ..ErrorBody::default() });
-    Err(session.refused("config.patch", &error))
+    Err(match last {
+        Some(error) => session.refused("config.patch", &error),
+        None => session.lost_for_good().into(),
+    })
 }
 
 enum Outcome {
@@ -109,11 +112,12 @@ async fn outcome(
     pending: &Pending,
     (agent_id, wanted): (&str, &Map<String, Value>),
 ) -> Result<Outcome, Refused> {
+    let look = session.call_limit() / PATCH_LOOKS;
     for _ in 0..PATCH_LOOKS {
-        match session.progress(pending, Instant::now() + PATCH_LOOK).await? {
+        match session.progress(pending, Instant::now() + look).await? {
             Progress::Answered(Ok(_)) => return Ok(Outcome::Written),
             Progress::Answered(Err(error)) => return Ok(Outcome::Refused(error)),
-            Progress::Lost => break,
+            Progress::Lost => return Ok(Outcome::Unknown),
             Progress::Waiting => {}
         }
         let held = session.call("config.get", json!({})).await?;
@@ -122,7 +126,7 @@ async fn outcome(
             return Ok(Outcome::Written);
         }
     }
-    Ok(Outcome::Unknown)
+    Err(session.too_slow().into())
 }
 
 /// Whose heartbeat is on now; nobody's where the gateway does not tell.

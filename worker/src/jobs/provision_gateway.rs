@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use shared::{
     chain::chain,
-    commit::{Commit, CredentialChange, Then},
+    commit::{Commit, CredentialChange, SecretChange, Then},
     domain::gateway::{
         Command, Gateway, Known, Phase,
         command::Leftover,
@@ -14,7 +14,7 @@ use shared::{
     },
     execute::load,
     job::{Kind, Lease},
-    register::{TOKEN_KEPT_HOURS, agent_token_owner, gateway_token_owner},
+    register::{TOKEN_KEPT_HOURS, agent_token_owner, device_token_owner, gateway_token_owner},
     secret::Secret,
     token,
 };
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::Deps,
     gateway::provision::{self, Failed, Order, Provisioned, provision},
-    retry::{Next, next, pairing_poll},
+    retry::{Next, Round, next, pairing_poll},
 };
 
 /// A job that lost its worker this often ends as a failure: it may be what kills them.
@@ -78,7 +78,7 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
 
 /// Whether the registration was cancelled after a delivery may have created the agent.
 fn is_left_to_clean(known: &Known, lease: &Lease) -> bool {
-    let was_tried = lease.lost_leases > 0 || lease.job.attempt > 1 || known.agent_may_exist;
+    let was_tried = lease.lost_leases > 0 || known.agent_may_exist;
     was_tried && matches!(known.phase, Phase::Failed { cleaned: false })
 }
 
@@ -90,6 +90,7 @@ async fn again_later(deps: &Deps, lease: &Lease) {
 pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<Order, String> {
     let request = &known.request;
     let token = open(deps, &gateway_token_owner(request.gateway)).await?;
+    let device_token = open(deps, &device_token_owner(request.gateway)).await?;
     let agent_token = open(deps, &agent_token_owner(request.gateway)).await?;
     if request.has_token && token.is_none() {
         return Err("the sealed gateway token is missing".to_owned());
@@ -100,6 +101,7 @@ pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<O
         name: request.name.clone(),
         url: request.url.clone(),
         workspace_root: request.workspace_root.clone(),
+        device_token,
         token,
         allow_insecure_tls: request.allow_insecure_tls,
         disable_device_pairing: request.disable_device_pairing,
@@ -109,7 +111,7 @@ pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<O
         heartbeat_every: deps.settings.heartbeat_every,
         minimum_version: deps.settings.minimum_version.clone(),
         patience: known.operation.patience,
-        agent_may_exist: known.agent_may_exist || lease.lost_leases > 0 || lease.job.attempt > 1,
+        agent_may_exist: known.agent_may_exist || lease.lost_leases > 0,
     })
 }
 
@@ -119,7 +121,7 @@ async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
 }
 
 async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisioned) {
-    let Provisioned { verified, agent, dials } = provisioned;
+    let Provisioned { verified, agent, dials, issued_token } = provisioned;
     tracing::info!(dials, runtime_version = verified.runtime_version, "gateway provisioned");
     metrics::counter!("mission_control_creations_total", "outcome" => "succeeded", "code" => "").increment(1);
     let config_form = serde_json::to_value(agent.config_form).ok();
@@ -143,8 +145,13 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
     // From this commit on the agent's token is accepted.
     let hash = token::hash(order.agent_token.expose()).to_vec();
     let subject = order.agent_id.to_string();
+    let owner = device_token_owner(lease.job.gateway);
+    let issued = issued_token.as_ref().and_then(|token| deps.vault.seal(&owner, token).ok());
     let complete = |commit: &mut Commit| {
         commit.credentials.push(CredentialChange::Put { hash: hash.clone(), subject: subject.clone() });
+        if let Some(sealed) = issued.clone() {
+            commit.secrets.push(SecretChange::Put { owner: owner.clone(), sealed });
+        }
     };
     let recorded = try_record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
     if recorded == Recorded::Refused {
@@ -176,13 +183,15 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
     let failure = failed.failure;
     tracing::info!(dials = failed.dials, stage = %failure.stage, cause = ?failure.cause, detail = failure.detail,
         "attempt failed");
-    let decision =
-        next(failure.cause, attempt, known.operation.patience, (rand::random(), failed.retry_after));
     let now = deps.clock.now();
+    let elapsed = known.operation.tried_for(now);
+    let round = Round { attempt, elapsed, jitter: rand::random(), asked: failed.retry_after };
+    let decision = next(failure.cause, known.operation.patience, round);
+    let agent_may_remain = matches!(failed.agent, provision::Leftover::MayRemain { .. });
     match decision {
         Next::Retry(delay) => {
             let retry_at = now + delay;
-            let command = Command::RecordAttemptFailed { attempt, failure, retry_at };
+            let command = Command::RecordAttemptFailed { attempt, failure, retry_at, agent_may_remain };
             let then = Then::RunAt { at: retry_at, attempt: attempt + 1 };
             record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
         }
@@ -210,6 +219,7 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 ),
                 request_id,
                 until,
+                agent_may_remain,
             };
             let then = Then::RunAt { at: now + delay, attempt };
             record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;

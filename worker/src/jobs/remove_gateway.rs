@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::Deps,
     gateway::remove::remove_agent,
-    retry::{CLEAN_UP_LONGEST, Next, next},
+    retry::{CLEAN_UP_LONGEST, Next, Round, next},
 };
 
 /// One delivery.
@@ -71,11 +71,12 @@ async fn deleted(deps: &Deps, lease: &Lease, known: &Known, command: Command) {
 async fn failed(deps: &Deps, lease: &Lease, known: &Known, failure: Failure) {
     let attempt = lease.job.attempt;
     tracing::info!(stage = %failure.stage, cause = ?failure.cause, detail = failure.detail, "removal failed");
-    let (command, then) = match next(failure.cause, attempt, known.operation.patience, (rand::random(), None))
-    {
+    let elapsed = known.operation.tried_for(deps.clock.now());
+    let round = Round { attempt, elapsed, jitter: rand::random(), asked: None };
+    let (command, then) = match next(failure.cause, known.operation.patience, round) {
         Next::Retry(delay) => {
             let retry_at = deps.clock.now() + delay;
-            let command = Command::RecordAttemptFailed { attempt, failure, retry_at };
+            let command = Command::RecordAttemptFailed { attempt, failure, retry_at, agent_may_remain: true };
             (command, Then::RunAt { at: retry_at, attempt: attempt + 1 })
         }
         Next::AwaitApproval | Next::GiveUp => {

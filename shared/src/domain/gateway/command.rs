@@ -43,6 +43,8 @@ pub enum Command {
         failure: Failure,
         /// When the next one starts.
         retry_at: DateTime<Utc>,
+        /// Whether the agent may be on the gateway now.
+        agent_may_remain: bool,
     },
     /// A person must approve our device.
     RecordPairingRequired {
@@ -54,6 +56,8 @@ pub enum Command {
         approve: String,
         /// When waiting ends.
         until: DateTime<Utc>,
+        /// Whether the agent may be on the gateway now.
+        agent_may_remain: bool,
     },
     /// Everything is done.
     RecordCreated {

@@ -29,20 +29,20 @@ impl Known {
         match command {
             Command::Request(request) if *request == self.request => Ok(vec![]),
             Command::Request(_) => Err(Refusal::AlreadyRegistered(self.request.gateway)),
-            Command::RecordAttemptFailed { attempt, failure, retry_at } => {
+            Command::RecordAttemptFailed { attempt, failure, retry_at, agent_may_remain } => {
                 self.while_open()?;
                 if attempt <= self.operation.attempts {
                     return Ok(vec![]);
                 }
-                Ok(vec![Event::AttemptFailed { attempt, failure, retry_at }])
+                Ok(vec![Event::AttemptFailed { attempt, failure, retry_at, agent_may_remain }])
             }
-            Command::RecordPairingRequired { device_id, request_id, approve, until } => {
+            Command::RecordPairingRequired { device_id, request_id, approve, until, agent_may_remain } => {
                 self.while_creating()?;
-                if matches!(&self.phase, Phase::AwaitingPairing { request_id: known, .. } if *known == request_id)
-                {
+                let is_known = matches!(&self.phase, Phase::AwaitingPairing { request_id: known, .. } if *known == request_id);
+                if is_known && agent_may_remain == self.agent_may_exist {
                     return Ok(vec![]);
                 }
-                Ok(vec![Event::PairingRequired { device_id, request_id, approve, until }])
+                Ok(vec![Event::PairingRequired { device_id, request_id, approve, until, agent_may_remain }])
             }
             Command::RecordCreated { verified, agent } => {
                 if self.is_registered() {
@@ -81,7 +81,8 @@ impl Known {
         self.while_creating()?;
         let why = format!("the registration failed at the {} stage", failure.stage);
         let code = failure.cause.code();
-        let mut events = vec![Event::CreationFailed { failure, code, attempts }];
+        let agent_may_remain = matches!(leftover, Leftover::MayRemain | Leftover::LeftBehind { .. });
+        let mut events = vec![Event::CreationFailed { failure, code, attempts, agent_may_remain }];
         match leftover {
             Leftover::Nothing | Leftover::MayRemain => {}
             Leftover::Removed { agent_id } => events.push(Event::MainAgentRemoved { agent_id, why }),

@@ -60,11 +60,13 @@ fn pairing() -> Event {
         request_id: None,
         approve: "a".to_owned(),
         until: at(),
+        agent_may_remain: false,
     }
 }
 
 fn failed() -> Event {
-    Event::CreationFailed { failure: failure(), code: failure().cause.code(), attempts: 1 }
+    let code = failure().cause.code();
+    Event::CreationFailed { failure: failure(), code, attempts: 1, agent_may_remain: true }
 }
 
 fn removed() -> Event {
@@ -85,7 +87,8 @@ fn given(history: &[Event]) -> Gateway {
 
 fn histories() -> Vec<(&'static str, Vec<Event>)> {
     let start = Event::Requested(requested("a"));
-    let attempt = Event::AttemptFailed { attempt: 1, failure: failure(), retry_at: at() };
+    let attempt =
+        Event::AttemptFailed { attempt: 1, failure: failure(), retry_at: at(), agent_may_remain: true };
     let created =
         [start.clone(), Event::Verified(verified()), Event::MainAgentProvisioned(agent()), Event::Created {}];
     let operation = OperationId::from(uuid::Uuid::from_u128(8));
@@ -129,7 +132,15 @@ fn commands() -> Vec<(&'static str, Command)> {
     vec![
         ("request", Command::Request(requested("a"))),
         ("request another", Command::Request(requested("b"))),
-        ("attempt 1 failed", Command::RecordAttemptFailed { attempt: 1, failure: failure(), retry_at: at() }),
+        (
+            "attempt 1 failed",
+            Command::RecordAttemptFailed {
+                attempt: 1,
+                failure: failure(),
+                retry_at: at(),
+                agent_may_remain: false,
+            },
+        ),
         (
             "pairing",
             Command::RecordPairingRequired {
@@ -137,6 +148,7 @@ fn commands() -> Vec<(&'static str, Command)> {
                 request_id: None,
                 approve: "a".to_owned(),
                 until: at(),
+                agent_may_remain: false,
             },
         ),
         ("created", Command::RecordCreated { verified: verified(), agent: agent() }),
@@ -211,4 +223,48 @@ fn a_stored_event_reads_back_as_it_was() {
             assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event, "{json}");
         }
     }
+}
+
+#[test]
+fn time_without_a_worker_counts_as_one_attempt_at_most() {
+    let second = |seconds| at() + chrono::TimeDelta::seconds(seconds);
+    let failed = |attempt, retry_at| Event::AttemptFailed {
+        attempt,
+        failure: failure(),
+        retry_at: second(retry_at),
+        agent_may_remain: false,
+    };
+    let history = [
+        (Event::Requested(requested("a")), 0),
+        // 10 s of an attempt, then a pause of 5 s.
+        (failed(1, 15), 10),
+        // Nobody worked for most of an hour, then another pause of 5 s.
+        (failed(2, 3_605), 3_600),
+    ];
+    let mut gateway = Gateway::default();
+    for (event, seconds) in &history {
+        gateway = gateway.evolve(event, &Occurrence { at: second(*seconds), version: 1, request_id: None });
+    }
+    let Gateway::Known(known) = gateway else { panic!("it was requested") };
+    assert_eq!(known.operation.tried_for(second(3_605)).num_seconds(), 15 + 62 + 5);
+    assert_eq!(known.operation.tried_for(second(3_606)).num_seconds(), 15 + 62 + 5 + 1);
+    assert_eq!(known.operation.tried_for(second(9_000)).num_seconds(), 15 + 62 + 5 + 62);
+}
+
+#[test]
+fn a_failure_says_whether_the_agent_may_be_on_the_gateway() {
+    let may_exist =
+        |history: &[Event]| matches!(given(history), Gateway::Known(known) if known.agent_may_exist);
+    let start = Event::Requested(requested("a"));
+    let attempt = |agent_may_remain| Event::AttemptFailed {
+        attempt: 1,
+        failure: failure(),
+        retry_at: at(),
+        agent_may_remain,
+    };
+    assert!(!may_exist(&[start.clone(), attempt(false)]));
+    assert!(may_exist(&[start.clone(), attempt(true)]));
+    assert!(!may_exist(&[start.clone(), attempt(true), attempt(false)]));
+    assert!(may_exist(&[start.clone(), failed()]));
+    assert!(!may_exist(&[start, failed(), removed()]));
 }

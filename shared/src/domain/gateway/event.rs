@@ -88,6 +88,9 @@ pub enum Event {
         failure: Failure,
         /// When the next attempt starts.
         retry_at: DateTime<Utc>,
+        /// Whether the agent may be on the gateway now.
+        #[serde(default)]
+        agent_may_remain: bool,
     },
     /// A person must approve our device on the gateway; it is asked again until then.
     PairingRequired {
@@ -99,6 +102,9 @@ pub enum Event {
         approve: String,
         /// When waiting ends.
         until: DateTime<Utc>,
+        /// Whether the agent may be on the gateway now.
+        #[serde(default)]
+        agent_may_remain: bool,
     },
     /// It is reachable, let us in and is new enough.
     #[serde(rename = "GatewayVerified")]
@@ -118,6 +124,9 @@ pub enum Event {
         code: Code,
         /// Attempts that were made.
         attempts: u32,
+        /// Whether the agent may be on the gateway now.
+        #[serde(default)]
+        agent_may_remain: bool,
     },
     /// The main agent was removed from the gateway.
     MainAgentRemoved {

@@ -1,6 +1,12 @@
 //! How long a registration may try (DESIGN.md §6).
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+
+/// One attempt and its clean-up.
+pub const ATTEMPT_LONGEST: TimeDelta = TimeDelta::seconds(62);
+/// All attempts in the background together, with the pauses between them.
+pub const BACKGROUND_LONGEST: TimeDelta = TimeDelta::minutes(5);
 
 /// Recorded with the request, so that every worker judges alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Where a gateway is in its life, folded from its events.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     event::{Event, MainAgent, Requested, Verified},
-    failure::{Code, Failure, Stage},
-    patience::Patience,
+    failure::{Code, Failure},
+    patience::{ATTEMPT_LONGEST, Patience},
 };
 use crate::ids::OperationId;
 
@@ -41,7 +41,7 @@ pub struct Known {
     pub provisioned_at: Option<DateTime<Utc>>,
     /// The stream's version.
     pub revision: u64,
-    /// An attempt failed at or after the agent stage, so the agent may exist on the gateway.
+    /// The agent is on the gateway, or may be: an attempt asked for it, and nobody saw it gone.
     pub agent_may_exist: bool,
     /// The sealed token was erased.
     pub token_erased: bool,
@@ -88,6 +88,10 @@ pub struct Operation {
     pub progressed_at: DateTime<Utc>,
     /// Attempts that ended.
     pub attempts: u32,
+    /// How long they took, with the pauses between them.
+    pub spent: TimeDelta,
+    /// When the attempt that is next may begin, or might have begun.
+    pub due: DateTime<Utc>,
     /// Its outcome.
     pub end: End,
 }
@@ -202,14 +206,15 @@ impl Known {
         }
         match event {
             Event::Requested(_) => {}
-            Event::AttemptFailed { attempt, failure, .. } => {
-                self.operation.attempts = *attempt;
+            Event::AttemptFailed { attempt, retry_at, agent_may_remain, .. } => {
+                self.operation.attempt_failed(*attempt, occurrence.at, *retry_at);
                 if self.operation.kind == Kind::Create {
-                    self.agent_may_exist |= failure.stage >= Stage::Agent;
+                    self.agent_may_exist = *agent_may_remain;
                     self.phase = Phase::Requested;
                 }
             }
-            Event::PairingRequired { until, request_id, .. } => {
+            Event::PairingRequired { until, request_id, agent_may_remain, .. } => {
+                self.agent_may_exist = *agent_may_remain;
                 let since = match self.phase {
                     Phase::AwaitingPairing { since, .. } => since,
                     Phase::Requested
@@ -237,10 +242,10 @@ impl Known {
                     self.phase = Phase::Active(verified.clone(), agent.clone());
                 }
             }
-            Event::CreationFailed { failure, code, attempts } => {
+            Event::CreationFailed { failure, code, attempts, agent_may_remain } => {
                 self.operation.attempts = *attempts;
                 self.operation.end = End::Failed(failure.clone(), *code);
-                self.agent_may_exist |= failure.stage >= Stage::Agent;
+                self.agent_may_exist = *agent_may_remain;
                 self.phase = Phase::Failed { cleaned: false };
             }
             Event::CreationCancelled { by, reason, .. } => {
@@ -252,6 +257,7 @@ impl Known {
                 self.phase = Phase::Requested;
             }
             Event::MainAgentRemoved { .. } | Event::MainAgentLeftBehind { .. } => {
+                self.agent_may_exist = matches!(event, Event::MainAgentLeftBehind { .. });
                 if let Phase::Failed { cleaned, .. } = &mut self.phase {
                     *cleaned = true;
                 }
@@ -297,7 +303,22 @@ impl Operation {
             requested_at: occurrence.at,
             progressed_at: occurrence.at,
             attempts: 0,
+            spent: TimeDelta::zero(),
+            due: occurrence.at,
             end: End::Open,
         }
+    }
+
+    /// For how long it has been tried. Time in which no worker held the job does not count: whatever lies between the
+    /// instant an attempt was due and its end counts as one attempt at most.
+    #[must_use]
+    pub fn tried_for(&self, now: DateTime<Utc>) -> TimeDelta {
+        self.spent + (now - self.due).clamp(TimeDelta::zero(), ATTEMPT_LONGEST)
+    }
+
+    fn attempt_failed(&mut self, attempt: u32, at: DateTime<Utc>, retry_at: DateTime<Utc>) {
+        self.attempts = attempt;
+        self.spent = self.tried_for(at) + (retry_at - at).max(TimeDelta::zero());
+        self.due = retry_at;
     }
 }

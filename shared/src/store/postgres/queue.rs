@@ -24,6 +24,7 @@ use crate::{
 const CLAIMS_MAX: u32 = 5;
 
 /// Of each gateway key without a leased job the earliest, and the jobs whose lease ran out; `$5` holds the latter back.
+/// A job of a newer program is left for a worker that knows it.
 /// Rows that another claim, renewal or outcome has locked are passed over. Every subquery is one look into an index, so
 /// that a long queue costs no more than a short one.
 const CLAIM: &str = "with due as materialized ( \
@@ -32,7 +33,7 @@ const CLAIM: &str = "with due as materialized ( \
            and j.kind = any($6) \
            and case when j.lease_token is not null then $5 else \
                not exists (select 1 from jobs l where l.gateway_key = j.gateway_key and l.lease_token is not null) \
-               and not exists (select 1 from jobs e where e.gateway_key = j.gateway_key \
+               and not exists (select 1 from jobs e where e.gateway_key = j.gateway_key and e.kind = any($6) \
                                                       and (e.run_at, e.id) < (j.run_at, j.id)) \
                end \
          order by coalesce(j.lease_until, j.run_at), j.id \
@@ -46,7 +47,7 @@ const CLAIM: &str = "with due as materialized ( \
 /// Leases due jobs in one round trip. With `takes_over`, also those of workers whose lease ran out.
 pub(super) async fn claim(lines: &Lines, claim: &Claim, takes_over: bool) -> Result<Vec<Lease>, StoreError> {
     let token = LeaseToken::mint(claim.now);
-    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let kinds = Kind::ALL.map(Kind::as_str);
     let statement = || {
         sqlx::query(CLAIM)
             .bind(token.to_string())
@@ -54,7 +55,7 @@ pub(super) async fn claim(lines: &Lines, claim: &Claim, takes_over: bool) -> Res
             .bind(claim.worker.as_str())
             .bind(i64::from(claim.permits))
             .bind(takes_over)
-            .bind(&kinds)
+            .bind(kinds)
     };
     let mut tried = 0;
     let rows = loop {
@@ -151,8 +152,9 @@ pub(super) async fn due_in(lines: &Lines) -> Result<Option<Duration>, StoreError
     let statement = || {
         sqlx::query(
             "select (extract(epoch from coalesce(lease_until, run_at) - queue_now()) * 1000000)::bigint \
-             from jobs order by coalesce(lease_until, run_at), id limit 1",
+             from jobs where kind = any($1) order by coalesce(lease_until, run_at), id limit 1",
         )
+        .bind(Kind::ALL.map(Kind::as_str))
     };
     let rows = lines.fetch("look for the next job", statement).await?;
     let micros: Option<i64> = rows.first().map(|row| row.get(0));

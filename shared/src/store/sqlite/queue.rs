@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use crate::{
     clock::{from_micros, micros},
     ids::{JobId, LeaseToken},
-    job::{Job, Lease},
+    job::{Job, Kind, Lease},
     store::{
         Claim, QueuedJob, StoreError,
         stored::{parse, small},
@@ -30,7 +30,8 @@ pub(super) async fn claim(
                  select id, coalesce(lease_until, run_at) as due, \
                         row_number() over (partition by gateway_key \
                             order by lease_token is null, coalesce(lease_until, run_at), id) as n \
-                 from jobs j where coalesce(lease_until, run_at) <= ?4 and not exists ( \
+                 from jobs j where coalesce(lease_until, run_at) <= ?4 \
+                     and kind in (select value from json_each(?6)) and not exists ( \
                      select 1 from jobs l where l.gateway_key = j.gateway_key and l.id <> j.id and l.lease_until > ?4) \
              ) where n = 1 order by due limit ?5) \
          returning id, kind, gateway_id, operation_id, gateway_key, run_at, attempt, created_at, traceparent, \
@@ -41,10 +42,16 @@ pub(super) async fn claim(
     .bind(&claim.worker)
     .bind(micros(claim.now))
     .bind(i64::from(claim.permits))
+    .bind(known_kinds())
     .fetch_all(connection)
     .await
     .map_err(StoreError::doing("claim jobs"))?;
     rows.iter().map(|row| Ok(Lease { job: job(row)?, token, lost_leases: small(row.get(9)) })).collect()
+}
+
+/// A job of a newer program is left for a worker that knows it.
+fn known_kinds() -> String {
+    serde_json::json!(Kind::ALL.map(Kind::as_str)).to_string()
 }
 
 fn job(row: &SqliteRow) -> Result<Job, StoreError> {
@@ -112,10 +119,13 @@ pub(super) async fn void_leases(connection: &mut SqliteConnection) -> Result<u64
 
 /// How long it is until the next job is due.
 pub(super) async fn due_in(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Option<Duration>, StoreError> {
-    let due: Option<i64> = sqlx::query_scalar("select min(coalesce(lease_until, run_at)) from jobs")
-        .fetch_one(pool)
-        .await
-        .map_err(StoreError::doing("look for the next job"))?;
+    let due: Option<i64> = sqlx::query_scalar(
+        "select min(coalesce(lease_until, run_at)) from jobs where kind in (select value from json_each(?))",
+    )
+    .bind(known_kinds())
+    .fetch_one(pool)
+    .await
+    .map_err(StoreError::doing("look for the next job"))?;
     Ok(due.map(|due| (from_micros(due) - now).to_std().unwrap_or_default()))
 }
 

@@ -163,7 +163,8 @@ impl Session<'_> {
                 if !is_violation(&error) {
                     return Err(Broken::Lost);
                 }
-                let detail = "A frame of the gateway is larger than 32 MiB or not valid.";
+                let detail = "A frame of the gateway is larger than 32 MiB or not valid. Is this an OpenClaw gateway? \
+                              Check on the host: openclaw --version, and how large its configuration is.";
                 Err(Broken::Failed(Failure::new(self.stage, Cause::ProtocolViolation, detail)))
             }
             Ok(Some(Ok(_))) => Ok(None),
