@@ -41,13 +41,30 @@ async fn approved(version: Version) {
     approve(&gateway, refusal.text("device_id"), request).await;
     let connections = proxy.connections();
     let first = control.outcome(&waiting).await.expect("it is registered as soon as it may");
+    // While an agent is at work 2026.6.11 leaves new connections unanswered.
+    gateway.until_run_of(&first.on_gateway()).await;
     let second = control.retry(refusal.text("gateway_id")).await.expect("it is registered");
     assert_eq!(proxy.connections(), connections + 2 + gateway.restarts());
 
     let held = gateway.held().await;
-    for agent in [first, second] {
+    for agent in [&first, &second] {
         assert!(held.agent(&agent.on_gateway()).is_some());
     }
+
+    gateway.until_run_of(&second.on_gateway()).await;
+
+    // What the gateway issued to our device outlives its token.
+    gateway.stop().await;
+    gateway.change_secret("another-secret-0815");
+    gateway.start_again().await;
+    let status = control.status(&first).await;
+    assert_eq!(status["connected"], json!(true), "{status}");
+    assert_eq!(
+        control.register(&registration).await.expect_err("a new one has none").what().1,
+        "gateway_auth_failed"
+    );
+    control.remove(&second).await.expect("it is removed");
+    assert!(gateway.held().await.agent(&second.on_gateway()).is_none());
     control.stop().await;
     gateway.stop().await;
 }

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Auth, Client, Held, Options, Refused, SECRET,
+    Auth, Client, Held, Options, Refused,
     install::{Installed, installed, note},
     process::{Process, Slot, slot},
 };
@@ -146,8 +146,21 @@ impl Gateway {
 
     /// What a client must show to be let in.
     #[must_use]
-    pub fn secret(&self) -> Option<&'static str> {
-        (self.options.auth != Auth::None).then_some(SECRET)
+    pub fn secret(&self) -> Option<&str> {
+        (self.options.auth != Auth::None).then_some(self.options.secret.as_str())
+    }
+
+    /// Gives a stopped one another token or password.
+    ///
+    /// # Panics
+    ///
+    /// When its configuration cannot be written.
+    pub fn change_secret(&mut self, secret: &str) {
+        let path = self.path("openclaw.json");
+        let config = fs::read_to_string(&path).expect("its configuration can be read");
+        let config = config.replace(&self.options.secret, secret);
+        fs::write(&path, config).expect("its configuration can be written");
+        secret.clone_into(&mut self.options.secret);
     }
 
     /// A client of its own, with full rights.
