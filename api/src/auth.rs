@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use shared::{
-    domain::organization::Role,
+    domain::organization::{Role, Token},
     envelope::Actor,
     execute::Context,
     ids::OrganizationId,
@@ -32,6 +32,14 @@ pub struct Member {
     pub identity: Identity,
 }
 
+/// Somebody who may read the log.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// Whose events; `None` is the operator, who sees the whole log.
+    pub organization: Option<OrganizationId>,
+    headers: HeaderMap,
+}
+
 /// Somebody who may change what belongs to an organization.
 #[derive(Debug, Clone)]
 pub struct Admin(pub Member);
@@ -56,21 +64,7 @@ impl FromRequestParts<App> for Member {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        if !app.prepared.is_set() {
-            return Err(StoreError::Closed.into());
-        }
-        let secret =
-            bearer(&parts.headers).ok_or_else(|| unauthenticated("There is no usable bearer token"))?;
-        let found = app.store.credential(&token::hash(secret)).await?;
-        let Some(Credential::Token { organization, token, member }) = found else {
-            return Err(match found {
-                Some(_) => forbidden("An agent's token is good for /api/v1/agent/ only."),
-                None => unauthenticated("The bearer token is not known"),
-            });
-        };
-        if token.expires_at.is_some_and(|until| until <= app.clock.now()) {
-            return Err(unauthenticated("The bearer token has expired"));
-        }
+        let Found { organization, token, member } = found(&parts.headers, app).await?;
         let Some(organization) = organization else {
             return Err(forbidden("This token speaks for the operator and for no organization."));
         };
@@ -88,6 +82,59 @@ impl FromRequestParts<App> for Member {
             identity,
         })
     }
+}
+
+impl Reader {
+    /// Looks at the token again: whether it still reads what it read.
+    pub async fn is_still_allowed(&self, app: &App) -> bool {
+        let now = Self::of(&self.headers, app).await;
+        now.is_ok_and(|reader| reader.organization == self.organization)
+    }
+
+    async fn of(headers: &HeaderMap, app: &App) -> Result<Self, Failure> {
+        let Found { organization, token, member } = found(headers, app).await?;
+        if organization.is_some() && member.is_none() {
+            return Err(unauthenticated("The bearer token's member was removed"));
+        }
+        let mut kept = HeaderMap::new();
+        if let Some(value) = headers.get(header::AUTHORIZATION) {
+            kept.insert(header::AUTHORIZATION, value.clone());
+        }
+        Ok(Self { organization: organization.filter(|_| !token.operator), headers: kept })
+    }
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        Self::of(&parts.headers, app).await
+    }
+}
+
+struct Found {
+    organization: Option<OrganizationId>,
+    token: Token,
+    member: Option<(String, Role)>,
+}
+
+/// The API token of a request, if it is good now.
+async fn found(headers: &HeaderMap, app: &App) -> Result<Found, Failure> {
+    if !app.prepared.is_set() {
+        return Err(StoreError::Closed.into());
+    }
+    let secret = bearer(headers).ok_or_else(|| unauthenticated("There is no usable bearer token"))?;
+    let found = app.store.credential(&token::hash(secret)).await?;
+    let Some(Credential::Token { organization, token, member }) = found else {
+        return Err(match found {
+            Some(_) => forbidden("An agent's token is good for /api/v1/agent/ only."),
+            None => unauthenticated("The bearer token is not known"),
+        });
+    };
+    if token.expires_at.is_some_and(|until| until <= app.clock.now()) {
+        return Err(unauthenticated("The bearer token has expired"));
+    }
+    Ok(Found { organization, token, member })
 }
 
 impl FromRequestParts<App> for Admin {

@@ -9,8 +9,14 @@ use shared::{
 };
 
 use crate::ops::{
+    doctor::Doctor,
     events::EventsCommand,
+    jobs::JobsCommand,
+    operations::OperationsCommand,
     organization::{MemberCommand, OrganizationCommand},
+    projections::ProjectionsCommand,
+    queue::QueueCommand,
+    replay::Replay,
     token::TokenCommand,
 };
 
@@ -47,9 +53,25 @@ pub enum Command {
     /// Create, list and revoke API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
-    /// List the event log, or prove that it is intact.
+    /// Follow, list, prove and export the event log.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Print the state of a stream after each of its events.
+    Replay(Replay),
+    /// List and show operations.
+    #[command(subcommand)]
+    Operations(OperationsCommand),
+    /// List, explain and change what is still to do.
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Pause and resume the queue.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Compare the read models with the log, or make them again.
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
+    /// Look at everything that an operator looks at first.
+    Doctor(Doctor),
 }
 
 /// Settings of `serve`.

@@ -9,6 +9,7 @@ pub mod body;
 pub mod change;
 pub mod config;
 pub mod docs;
+pub mod events;
 pub mod gateways;
 pub mod health;
 pub mod idempotency;

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use api::{
     config::{Cli, Command, Serve},
-    ops,
+    ops::{self, events::EventsCommand},
     serve::{self, Started},
 };
 use clap::Parser as _;
@@ -28,6 +28,11 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
     // One provider for every TLS connection of the process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock = SystemClock;
+    if let Command::Events(EventsCommand::Verify(verify)) = &cli.command
+        && verify.offline.is_some()
+    {
+        return Ok(ops::events::proof::run_offline(verify)?);
+    }
     let store = match &cli.command {
         Command::Serve(settings) => {
             let metrics = telemetry::start_metrics()?;
@@ -36,9 +41,16 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
             return Ok(0);
         }
         Command::Migrate => cli.place.location()?.open().await?,
-        Command::Organization(_) | Command::Member(_) | Command::Token(_) | Command::Events(_) => {
-            ops::open(&cli.place).await?
-        }
+        Command::Organization(_)
+        | Command::Member(_)
+        | Command::Token(_)
+        | Command::Events(_)
+        | Command::Replay(_)
+        | Command::Operations(_)
+        | Command::Jobs(_)
+        | Command::Queue(_)
+        | Command::Projections(_)
+        | Command::Doctor(_) => ops::open(&cli.place).await?,
     };
     let code = match cli.command {
         Command::Serve(_) => 0,
@@ -49,7 +61,13 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
         Command::Organization(command) => ops::organization::run(store.as_ref(), &clock, command).await?,
         Command::Member(command) => ops::organization::run_member(store.as_ref(), &clock, command).await?,
         Command::Token(command) => ops::token::run(store.as_ref(), &clock, command).await?,
-        Command::Events(command) => ops::events::run(store.as_ref(), &command).await?,
+        Command::Events(command) => ops::events::run(&cli.place, store.as_ref(), &command).await?,
+        Command::Replay(replay) => ops::replay::run(store.as_ref(), &replay).await?,
+        Command::Operations(command) => ops::operations::run(store.as_ref(), &command).await?,
+        Command::Jobs(command) => ops::jobs::run(store.as_ref(), &clock, &command).await?,
+        Command::Queue(command) => ops::queue::run(store.as_ref(), &clock, &command).await?,
+        Command::Projections(command) => ops::projections::run(store.as_ref(), &command).await?,
+        Command::Doctor(doctor) => ops::doctor::run(&cli.place, store.as_ref(), &clock, &doctor).await?,
     };
     store.close().await;
     Ok(code)

@@ -1,8 +1,15 @@
 //! The operator's sub-commands. Each works while a server runs on the same store; results go to stdout, the rest to
 //! stderr.
 
+pub mod doctor;
 pub mod events;
+pub mod jobs;
+pub mod operations;
 pub mod organization;
+pub mod output;
+pub mod projections;
+pub mod queue;
+pub mod replay;
 pub mod token;
 
 use std::sync::Arc;
@@ -24,6 +31,12 @@ pub enum OpsError {
     /// The order was refused or not written.
     #[error(transparent)]
     Manage(#[from] shared::install::ManageError),
+    /// The queue was not changed.
+    #[error(transparent)]
+    Steer(#[from] shared::steer::SteerError),
+    /// The read models were not made again.
+    #[error(transparent)]
+    Rebuild(#[from] shared::rebuild::RebuildError),
     /// What is stored is not JSON.
     #[error("an event could not be shown")]
     Json(#[from] serde_json::Error),

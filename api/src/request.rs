@@ -105,7 +105,10 @@ fn acceptable(request: &Request) -> Result<(), Failure> {
             &[],
         ),
     ];
+    let events = [MediaType::new(mediatype::names::TEXT, mediatype::names::EVENT_STREAM)];
+    let is_stream = request.uri().path() == "/api/v1/events/stream";
     match Accept::decode(&mut values) {
+        Ok(accept) if is_stream && accept.negotiate(&events).is_some() => Ok(()),
         Ok(accept) if accept.negotiate(&json).is_none() => Err(Failure::new(
             &codes::NOT_ACCEPTABLE,
             "The answer is application/json; the Accept header excludes it.",

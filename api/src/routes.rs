@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    agents, docs, gateways, health, operations,
+    agents, docs, events, gateways, health, operations,
     problem::{Failure, codes},
     request,
     state::App,
@@ -28,6 +28,9 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(operations::list::list))
         .routes(routes!(operations::get::get))
         .routes(routes!(operations::cancel::cancel))
+        .routes(routes!(events::list::list))
+        .routes(routes!(events::stream::stream))
+        .routes(routes!(events::get::get))
         .routes(routes!(agents::get::get))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -8,6 +8,7 @@ use axum::{Router, serve::ListenerExt as _};
 use metrics_exporter_prometheus::PrometheusHandle;
 use shared::{
     chain::chain,
+    checkpoint,
     clock::{Clock, SystemClock},
     config::{Place, raise_file_limit},
     install::{ManageError, found},
@@ -18,7 +19,7 @@ use shared::{
     watch::Waiters,
 };
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     config::Serve,
@@ -165,6 +166,12 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
             Ok(()) if stop.is_cancelled() => Ok(()),
             Ok(()) => {
                 prepared.set();
+                let signing = checkpoint::keep(
+                    Arc::clone(&store),
+                    Arc::clone(&started.clock),
+                    Arc::clone(&started.vault),
+                );
+                let _signing = AbortOnDropHandle::new(tokio::spawn(signing));
                 work(settings, started.clone(), worker).await
             }
             Err(error) => Err(error),

@@ -26,6 +26,8 @@ pub struct Commit {
     pub rows: Vec<Row>,
     /// Enqueued.
     pub jobs: Vec<Job>,
+    /// Jobs that an operator changes; refused as a whole if a worker holds one of them.
+    pub changed_jobs: Vec<JobChange>,
     /// The delivery that this commit ends.
     pub finish: Option<Finish>,
     /// The idempotency key that this commit answers.
@@ -55,6 +57,7 @@ impl Commit {
             recorded_at: at,
             rows: vec![],
             jobs: vec![],
+            changed_jobs: vec![],
             finish: None,
             key: None,
             secrets: vec![],
@@ -95,6 +98,33 @@ pub enum Then {
         /// As this attempt.
         attempt: u32,
     },
+}
+
+/// What an operator does to a job that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobChange {
+    /// It is due at once.
+    RunNow {
+        /// Which.
+        job: JobId,
+        /// As this attempt.
+        attempt: u32,
+    },
+    /// It is not done.
+    Drop {
+        /// Which.
+        job: JobId,
+    },
+}
+
+impl JobChange {
+    /// Which job.
+    #[must_use]
+    pub const fn job(self) -> JobId {
+        match self {
+            Self::RunNow { job, .. } | Self::Drop { job } => job,
+        }
+    }
 }
 
 /// How long an idempotency key is kept.

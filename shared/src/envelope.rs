@@ -10,9 +10,10 @@ use utoipa::ToSchema;
 use crate::{
     clock::rfc3339,
     ids::{EventId, GatewayId, OperationId, OrganizationId},
+    upcast::{STEPS, current_version, upcast},
 };
 
-/// The name of a stream: `gateway-<uuid>`, `organization-<uuid>` or `installation`.
+/// The name of a stream: `gateway-<uuid>`, `organization-<uuid>`, `installation` or `queue`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StreamId(String);
@@ -22,6 +23,12 @@ impl StreamId {
     #[must_use]
     pub fn installation() -> Self {
         Self("installation".to_owned())
+    }
+
+    /// The stream of what operators do to the queue.
+    #[must_use]
+    pub fn queue() -> Self {
+        Self("queue".to_owned())
     }
 
     /// A name read back from the database.
@@ -143,8 +150,8 @@ impl NewEvent {
         let parts: Parts = serde_json::from_str(&serde_json::to_string(event)?)?;
         Ok(Self {
             event_id,
+            schema_version: current_version(STEPS, &parts.event_type),
             event_type: parts.event_type,
-            schema_version: 1,
             data: parts.data.get().to_owned(),
             metadata: serde_json::to_string(metadata)?,
         })
@@ -228,7 +235,8 @@ impl Recorded {
     ///
     /// A JSON error for an event type or shape that this program does not know.
     pub fn event<E: for<'de> Deserialize<'de>>(&self) -> Result<E, serde_json::Error> {
-        serde_json::from_str(&format!(r#"{{"type":"{}","data":{}}}"#, self.event_type, self.data))
+        let data = upcast(STEPS, &self.event_type, self.schema_version, &self.data);
+        serde_json::from_str(&format!(r#"{{"type":"{}","data":{data}}}"#, self.event_type))
     }
 
     /// Reads the metadata back.

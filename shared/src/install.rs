@@ -18,6 +18,9 @@ use crate::{
 /// Name under which the device's sealed seed stands in the database, and its owner for the sealing.
 const DEVICE: &str = "installation/device";
 
+/// Name under which the sealed seed of the key that signs checkpoints stands, and its owner for the sealing.
+const CHECKPOINT: &str = "installation/checkpoint";
+
 /// Why an order concerning organizations, members or tokens had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageError {
@@ -173,19 +176,32 @@ pub async fn found(store: &dyn Store, clock: &dyn Clock, secret: &Secret) -> Res
 ///
 /// [`VaultError`] if the database fails, or the stored seed cannot be opened.
 pub async fn device_seed(store: &dyn Store, vault: &Vault) -> Result<[u8; 32], VaultError> {
+    sealed_seed(store, vault, DEVICE).await
+}
+
+/// The seed of the Ed25519 key that signs checkpoints; not the device's.
+///
+/// # Errors
+///
+/// [`VaultError`] if the database fails, or the stored seed cannot be opened.
+pub async fn checkpoint_seed(store: &dyn Store, vault: &Vault) -> Result<[u8; 32], VaultError> {
+    sealed_seed(store, vault, CHECKPOINT).await
+}
+
+async fn sealed_seed(store: &dyn Store, vault: &Vault, name: &str) -> Result<[u8; 32], VaultError> {
     let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
     rand::fill(seed.as_mut_slice());
-    let sealed = vault.seal(DEVICE, &Secret::new(hex::encode(seed.as_slice())))?;
+    let sealed = vault.seal(name, &Secret::new(hex::encode(seed.as_slice())))?;
     let ours =
         format!("{}.{}.{}", sealed.key_id, hex::encode(&sealed.nonce), hex::encode(&sealed.ciphertext));
-    let stands = store.installation_value(DEVICE, Some(&ours)).await?.unwrap_or(ours);
-    let damaged = || VaultError::Sealed { owner: DEVICE.to_owned() };
+    let stands = store.installation_value(name, Some(&ours)).await?.unwrap_or(ours);
+    let damaged = || VaultError::Sealed { owner: name.to_owned() };
     let mut parts = stands.split('.');
     let mut part = || parts.next().ok_or_else(damaged);
     let key_id = part()?.to_owned();
     let nonce = hex::decode(part()?).map_err(|_| damaged())?;
     let ciphertext = hex::decode(part()?).map_err(|_| damaged())?;
-    let clear = vault.open_sealed(DEVICE, &crate::commit::Sealed { key_id, nonce, ciphertext })?;
+    let clear = vault.open_sealed(name, &crate::commit::Sealed { key_id, nonce, ciphertext })?;
     let mut seed = [0_u8; 32];
     hex::decode_to_slice(clear.expose(), &mut seed).map_err(|_| damaged())?;
     Ok(seed)

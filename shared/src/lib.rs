@@ -5,13 +5,15 @@
 //! - [`chain`], [`clock`], [`ids`], [`secret`], [`telemetry`]: errors for people, time, identifiers, values that never
 //!   print, logs and metrics.
 //! - [`domain`]: pure decisions (`decide`, `evolve`), without IO, clock or randomness.
-//! - [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
+//! - [`upcast`], [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
 //! - [`commit`]: one transaction, as a value.
 //! - [`store`]: the only place that knows SQL.
 //! - [`config`], [`token`], [`vault`], [`watch`]: settings, credentials, sealing, and waiting for outcomes.
-//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`verify`] proves the log.
+//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's.
+//! - [`checkpoint`], [`verify`], [`rebuild`]: sign the log, prove it, and make the read models of it again.
 
 pub mod chain;
+pub mod checkpoint;
 pub mod clock;
 pub mod commit;
 pub mod config;
@@ -22,11 +24,14 @@ pub mod ids;
 pub mod install;
 pub mod job;
 pub mod problem;
+pub mod rebuild;
 pub mod register;
 pub mod secret;
+pub mod steer;
 pub mod store;
 pub mod telemetry;
 pub mod token;
+pub mod upcast;
 pub mod vault;
 pub mod verify;
 pub mod view;

@@ -1,6 +1,7 @@
 //! Where everything is kept. Two implementations, one behaviour: the conformance suite is its definition.
 
 mod location;
+mod operate;
 pub mod plan;
 pub mod postgres;
 mod refused;
@@ -9,6 +10,7 @@ mod stored;
 mod writer;
 
 pub use location::Location;
+pub use operate::{Checkpoint, Difference, EventFilter, Finished, Operate, Pause, Swap};
 
 pub use refused::CommitError;
 
@@ -259,7 +261,7 @@ pub struct MemberRow {
 ///
 /// Every method fails with [`StoreError`] when the database does; nothing panics.
 #[async_trait]
-pub trait Store: std::fmt::Debug + Send + Sync {
+pub trait Store: Operate + std::fmt::Debug + Send + Sync {
     /// Writes a commit, together with others that wait: durable when it returns.
     async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError>;
     /// A whole stream, in order.

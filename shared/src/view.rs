@@ -13,6 +13,7 @@ use crate::{
             state::Kind,
         },
         organization::{self, Organization, Role},
+        queue,
     },
     ids::{AgentId, GatewayId, MemberId, OperationId, OrganizationId, TokenId},
     problem::Problem,
@@ -94,6 +95,8 @@ pub enum Row {
         /// What it may do.
         token: Option<organization::Token>,
     },
+    /// The queue is paused since then, by somebody, for a reason; `None` once it runs again.
+    QueuePause(Option<(DateTime<Utc>, String, String)>),
 }
 
 /// A gateway as every endpoint shows it: the ten documented fields first, in the documented order, then ours.
@@ -460,5 +463,15 @@ pub fn organization_rows(
         | Event::MemberRemoved { member } => member_row(*member).into_iter().collect(),
         Event::TokenIssued(token) => vec![token_row(token.token)],
         Event::TokenRevoked { token } => vec![token_row(*token)],
+    }
+}
+
+/// The rows that follow from one event of the queue.
+#[must_use]
+pub fn queue_rows(event: &queue::Event, at: DateTime<Utc>) -> Vec<Row> {
+    match event {
+        queue::Event::Paused { by, reason } => vec![Row::QueuePause(Some((at, by.clone(), reason.clone())))],
+        queue::Event::Resumed { .. } => vec![Row::QueuePause(None)],
+        queue::Event::JobRetried(_) | queue::Event::JobCancelled(_) => vec![],
     }
 }

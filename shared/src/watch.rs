@@ -1,4 +1,4 @@
-//! Waiting for outcomes: one tailer reads the log for all waiters, so that a waiting client costs no query of its own.
+//! Waiting for outcomes and for events: one tailer reads the log for all, so that a waiting client costs no query.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -6,14 +6,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 
-use crate::{ids::OperationId, store::Store, view::is_finished};
+use crate::{envelope::Recorded, ids::OperationId, store::Store, view::is_finished};
 
 /// Events per read of the log.
 const PAGE: u32 = 1_000;
 /// The log is read at least this often, whatever was or was not signalled.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Events that are kept for those who follow the log; who is further behind is cut off.
+pub const FEED_EVENTS_MAX: usize = 4_096;
+
+/// Events in the order of the log, from the moment it was taken on.
+pub type Feed = broadcast::Receiver<Arc<Recorded>>;
 
 /// As many wait as may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +40,7 @@ struct Registry {
 pub struct Waiters {
     registry: Arc<Mutex<Registry>>,
     most: usize,
+    feed: broadcast::Sender<Arc<Recorded>>,
 }
 
 /// A place in the queue of an operation; dropping it gives the place up.
@@ -49,7 +56,13 @@ impl Waiters {
     /// At most `most` may wait at once.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { registry: Arc::default(), most }
+        Self { registry: Arc::default(), most, feed: broadcast::Sender::new(FEED_EVENTS_MAX) }
+    }
+
+    /// Follows the log from now on; a receiver that is more than [`FEED_EVENTS_MAX`] behind is told so.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        self.feed.subscribe()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
@@ -135,6 +148,10 @@ impl Waiters {
             touched.sort_unstable();
             touched.dedup();
             self.tell_finished(store, &touched).await?;
+            for event in page {
+                // Nobody may be there to hear it.
+                let _ = self.feed.send(Arc::new(event));
+            }
             from = last;
             *after = Some(from);
         }

@@ -3,6 +3,7 @@
 
 mod facts;
 mod rules;
+mod samples;
 mod source;
 mod stored_names;
 

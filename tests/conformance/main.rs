@@ -3,8 +3,11 @@
 
 mod commits;
 mod fleet;
+mod log;
 mod outage;
+mod proofs;
 mod queue;
+mod rebuilds;
 mod views;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -80,7 +80,12 @@ impl TestStore {
         self.execute(&format!("update jobs set kind = 'of_a_newer_program' where id = '{job}'")).await;
     }
 
-    async fn execute(&self, statement: &str) {
+    /// Runs a statement, behind the store's back.
+    ///
+    /// # Panics
+    ///
+    /// If the database refuses it.
+    pub async fn execute(&self, statement: &str) {
         match &self.database {
             Database::File(folder) => {
                 let url = format!("sqlite://{}", folder.path().join("mission-control.db").display());

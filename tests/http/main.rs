@@ -3,6 +3,7 @@
 
 mod access;
 mod endpoints;
+mod events;
 mod failures;
 mod lifecycle;
 mod validation;
@@ -17,7 +18,7 @@ use harness::{
 /// An installation whose database is gone when the test is over.
 struct Home {
     world: World,
-    _store: TestStore,
+    store: TestStore,
 }
 
 /// Everything here is run on each database: on PostgreSQL by the target `http_postgres`.
@@ -27,7 +28,7 @@ async fn home() -> Home {
 
 async fn home_with(setup: Setup) -> Home {
     let store = if env!("CARGO_CRATE_NAME") == "http_postgres" { postgres().await } else { sqlite().await };
-    Home { world: World::with(std::sync::Arc::clone(&store.store), setup).await, _store: store }
+    Home { world: World::with(std::sync::Arc::clone(&store.store), setup).await, store }
 }
 
 /// A fake gateway of the newest version, with the token `gateway-token`.

@@ -7,6 +7,7 @@
 )]
 
 mod faults;
+mod operator;
 mod pairing;
 mod process;
 mod registration;

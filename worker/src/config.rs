@@ -63,6 +63,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How often leases are renewed.
     pub renew_every: Duration,
+    /// How often it looks for what waits without a job.
+    pub sweep_every: Duration,
     /// Where agents reach the API.
     pub base_url: String,
     /// How often an agent checks in; `None` writes no heartbeat.
@@ -82,6 +84,7 @@ impl Settings {
             concurrency: 256,
             lease: Duration::from_secs(8),
             renew_every: Duration::from_millis(2_500),
+            sweep_every: crate::sweep::EVERY,
             base_url,
             heartbeat_every: Some(Duration::from_mins(30)),
             minimum_version,

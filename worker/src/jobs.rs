@@ -125,6 +125,7 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     let no_more = stop.child_token();
     let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, no_more.clone()));
     let keeping = AbortOnDropHandle::new(tokio::spawn(keep_leases(Arc::clone(&runtime))));
+    let _sweeping = AbortOnDropHandle::new(tokio::spawn(crate::sweep::run(runtime.deps.clone())));
     let deliveries = Deliveries(Arc::new(Mutex::new(receiver)));
     let backend = deliveries.clone();
     let data = Arc::clone(&runtime);

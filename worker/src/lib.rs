@@ -2,7 +2,7 @@
 //!
 //! - [`gateway`]: one connection to one gateway, from the address policy to the calls, and the way of a creation.
 //! - [`agent`]: what is written on a gateway: the agent's files and its own entry in the configuration.
-//! - [`jobs`]: the runtime and the jobs; [`retry`] says what follows a failure.
+//! - [`jobs`]: the runtime and the jobs; [`retry`] says what follows a failure, [`sweep`] finds lost jobs.
 
 pub mod agent;
 pub mod config;
@@ -11,3 +11,4 @@ pub mod health;
 pub mod jobs;
 pub mod probe;
 pub mod retry;
+pub mod sweep;

@@ -1,31 +1,94 @@
-//! `events list` and `events verify`.
+//! `events tail|list|show|verify|export|checkpoint`.
 
-use clap::Subcommand;
-use shared::{
-    envelope::StreamId,
-    store::Store,
-    verify::{Verdict, verify},
-};
+pub mod export;
+pub mod proof;
+pub mod search;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use shared::{checkpoint, config::Place, store::Store};
 
 use super::{OpsError, print};
 
+const EXAMPLES: &str = "Each event is one JSON object a line, with or without --json.
+
+Examples:
+  mission-control events tail -f
+  mission-control events list --type GatewayCreated --since 2026-03-05T00:00:00Z
+  mission-control events checkpoint > checkpoint.json
+  mission-control events verify --checkpoint checkpoint.json
+  mission-control events export --format cloudevents > events.ndjson
+  mission-control events verify --offline events.ndjson
+
+Exit codes: 0 done or intact, 1 broken or not there, 2 cannot tell.";
+
 /// What to do with the log.
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum EventsCommand {
+    /// Print the last events, and with -f each that follows.
+    #[command(after_help = EXAMPLES)]
+    Tail(search::Tail),
     /// Print events, one JSON object a line.
-    List {
-        /// Only this stream, for example `gateway-<uuid>`.
+    #[command(after_help = EXAMPLES)]
+    List(search::List),
+    /// Print one event as it is stored: its data and metadata byte for byte.
+    Show {
+        /// Its position.
+        position: u64,
+        /// Always on.
         #[arg(long)]
-        stream: Option<String>,
+        json: bool,
+    },
+    /// Prove that the log is as it was written: exit 0 intact, 1 broken, 2 cannot tell.
+    #[command(after_help = EXAMPLES)]
+    Verify(Verify),
+    /// Print the whole log so that it can be proved without the database.
+    #[command(after_help = EXAMPLES)]
+    Export {
+        /// How each event looks.
+        #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+        format: Format,
         /// Only after this position.
         #[arg(long, default_value_t = 0)]
         after: u64,
-        /// Most events to print.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        limit: u32,
     },
-    /// Prove that the log is as it was written: exit 0 intact, 1 broken, 2 cannot tell.
-    Verify,
+    /// Print the latest signed end of the log, with the public key, for keeping elsewhere: exit 1 if there is none yet.
+    Checkpoint {
+        /// Always on.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to prove.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// From this position on; the event before is trusted.
+    #[arg(long, default_value_t = 1, conflicts_with = "offline")]
+    pub from: u64,
+    /// Up to this position.
+    #[arg(long, conflicts_with = "offline")]
+    pub to: Option<u64>,
+    /// The log must hold what this checkpoint has signed: finds a cut end.
+    #[arg(long)]
+    pub checkpoint: Option<PathBuf>,
+    /// Prove an exported file; no database is used.
+    #[arg(long)]
+    pub offline: Option<PathBuf>,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How an exported event looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// As it is stored, byte for byte.
+    Ndjson,
+    /// `CloudEvents` 1.0, with what is stored inside.
+    Cloudevents,
 }
 
 /// Runs it; the result is the exit code.
@@ -33,27 +96,22 @@ pub enum EventsCommand {
 /// # Errors
 ///
 /// [`OpsError`] if the log cannot be read.
-pub async fn run(store: &dyn Store, command: &EventsCommand) -> Result<u8, OpsError> {
+pub async fn run(place: &Place, store: &dyn Store, command: &EventsCommand) -> Result<u8, OpsError> {
     match command {
-        EventsCommand::List { stream, after, limit } => {
-            let page = match stream {
-                Some(stream) => store.stream_page(&StreamId::stored(stream.clone()), *after, *limit).await?,
-                None => store.log_page(*after, *limit).await?,
-            };
-            for event in page {
-                print(&serde_json::to_string(&event.shown()?)?)?;
-            }
+        EventsCommand::Tail(tail) => search::tail(place, store, tail).await,
+        EventsCommand::List(list) => search::list(store, list).await,
+        EventsCommand::Show { position, .. } => {
+            let page = store.log_page(position.saturating_sub(1), 1).await?;
+            let Some(event) = page.first().filter(|event| event.position == *position) else { return Ok(1) };
+            print(&export::line(event, Format::Ndjson)?)?;
             Ok(0)
         }
-        EventsCommand::Verify => match verify(store).await? {
-            Verdict::Intact { events, head } => {
-                print(&format!("intact: {events} events, head {head}"))?;
-                Ok(0)
-            }
-            Verdict::Broken { position, why } => {
-                print(&format!("broken at position {position}: {why}"))?;
-                Ok(1)
-            }
-        },
+        EventsCommand::Verify(verify) => proof::run(store, verify).await,
+        EventsCommand::Export { format, after } => export::run(store, *format, *after).await,
+        EventsCommand::Checkpoint { .. } => {
+            let Some(latest) = checkpoint::latest(store).await? else { return Ok(1) };
+            print(&serde_json::to_string(&checkpoint::Kept::from(&latest))?)?;
+            Ok(0)
+        }
     }
 }

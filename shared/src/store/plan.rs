@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::CommitError;
 use super::{Head, LocalWorker};
 use crate::{
-    commit::{Commit, CredentialChange, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
+    commit::{Commit, CredentialChange, JobChange, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
     envelope::{Hash, Recorded, StreamId},
     ids::{JobId, LeaseToken, OrganizationId},
     job::{Job, Lease},
@@ -47,6 +47,8 @@ pub struct Facts {
     pub leases: HashMap<JobId, LeaseToken>,
     /// Gateway keys that have a job already.
     pub queued_keys: HashSet<String>,
+    /// Nothing is handed over while the queue is paused.
+    pub is_paused: bool,
 }
 
 /// A job to insert, leased to the local worker if it is handed over.
@@ -100,7 +102,7 @@ pub fn plan(batch: Vec<Commit>, mut facts: Facts, local: Option<&LocalWorker>) -
         plan.answers.push(answer);
     }
     plan.rows = rows.in_order();
-    if let Some(local) = local {
+    if let Some(local) = local.filter(|_| !facts.is_paused) {
         hand_over(&mut plan, &facts, local);
     }
     plan
@@ -123,6 +125,9 @@ fn refuse(commit: &Commit, facts: &Facts, head: Head) -> Option<CommitError> {
         && facts.leases.get(&finish.job) != Some(&finish.token)
     {
         return Some(CommitError::LeaseLost { job: finish.job });
+    }
+    if let Some(held) = commit.changed_jobs.iter().find(|change| facts.leases.contains_key(&change.job())) {
+        return Some(CommitError::LeaseLost { job: held.job() });
     }
     let actual = facts.versions.get(&commit.stream).copied().unwrap_or(0);
     if actual != commit.expected {
@@ -175,6 +180,15 @@ fn accept(commit: Commit, facts: &mut Facts, plan: &mut Plan, rows: &mut Latest)
             }
         }
     }
+    for change in commit.changed_jobs {
+        match change {
+            JobChange::Drop { job } => plan.done.push(job),
+            JobChange::RunNow { job, attempt } => {
+                let at = commit.recorded_at;
+                plan.again.push(Again { job, at, delay: Duration::ZERO, attempt });
+            }
+        }
+    }
     if let Some(key) = commit.key {
         facts.keys.insert(key_id(&key), key.clone());
         plan.keys.push(key);
@@ -208,6 +222,16 @@ impl Latest {
     }
 }
 
+/// Of each table and id the row that was written last, in the order of the writes.
+#[must_use]
+pub fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
+    let mut latest = Latest::default();
+    for row in rows {
+        latest.put(row);
+    }
+    latest.in_order()
+}
+
 fn row_id(row: &Row) -> (u8, String) {
     match row {
         Row::Gateway { id, .. } | Row::GatewayGone { id, .. } => (0, id.to_string()),
@@ -216,6 +240,7 @@ fn row_id(row: &Row) -> (u8, String) {
         Row::Organization { id, .. } => (3, id.to_string()),
         Row::Member { id, .. } => (4, id.to_string()),
         Row::Token { id, .. } => (5, id.to_string()),
+        Row::QueuePause(_) => (6, String::new()),
     }
 }
 

@@ -11,6 +11,7 @@ mod listen;
 mod load;
 mod migrate;
 mod opening;
+mod operate;
 mod queue;
 mod rows;
 mod server;

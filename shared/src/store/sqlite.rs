@@ -3,7 +3,9 @@
 mod commit;
 mod load;
 mod migrate;
+mod operate;
 mod queue;
+mod rows;
 mod views;
 mod writer;
 

@@ -5,6 +5,34 @@ use std::str::FromStr;
 use super::StoreError;
 use crate::{domain::organization::Role, envelope::Hash};
 
+/// The read models, or their shadows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tables {
+    Live,
+    Shadow,
+}
+
+impl Tables {
+    /// The text of a statement that has `{}` before the name of each table.
+    pub(super) fn name(self, text: &str) -> String {
+        match self {
+            Self::Live => text.replace("{}", ""),
+            Self::Shadow => text.replace("{}", "shadow_"),
+        }
+    }
+}
+
+/// A read model and its columns after the id: what a rebuild compares and swaps.
+pub(super) const PROJECTIONS: [(&str, &[&str]); 7] = [
+    ("gateways", &["organization_id", "created_at", "document"]),
+    ("operations", &["organization_id", "gateway_id", "status", "created_at", "document"]),
+    ("agents", &["organization_id", "gateway_id", "created_at", "document"]),
+    ("organizations", &["name", "created_at"]),
+    ("members", &["organization_id", "name", "role"]),
+    ("tokens", &["organization_id", "document"]),
+    ("queue_pauses", &["since", "paused_by", "reason"]),
+];
+
 /// A position, version or count as a database stores it.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -19,7 +19,7 @@ use crate::{
     store::{
         Head, LocalWorker, StoreError,
         plan::{Facts, plan},
-        stored::{parse, parse_hash, signed, unsigned},
+        stored::{Tables, parse, parse_hash, signed, unsigned},
         writer::Written,
     },
 };
@@ -59,7 +59,7 @@ async fn write_locked(
     let facts = read_facts(connection, batch, head, local.is_some()).await?;
     let plan = plan(batch.to_vec(), facts, local);
     insert::events(connection, &plan.events).await?;
-    rows::upsert(connection, &plan.rows).await?;
+    rows::upsert(connection, &plan.rows, Tables::Live).await?;
     insert::jobs(connection, &plan.jobs, local).await?;
     let frees = insert::end_deliveries(connection, &plan).await?;
     insert::keys(connection, &plan.keys).await?;
@@ -121,11 +121,9 @@ async fn read_facts(
         }
     }
     read_keys(connection, batch, &mut facts).await?;
-    let jobs: Vec<String> = batch
-        .iter()
-        .filter_map(|commit| commit.finish.as_ref())
-        .map(|finish| finish.job.to_string())
-        .collect();
+    let finished = batch.iter().filter_map(|commit| commit.finish.as_ref()).map(|finish| finish.job);
+    let changed = batch.iter().flat_map(|commit| &commit.changed_jobs).map(|change| change.job());
+    let jobs: Vec<String> = finished.chain(changed).map(|job| job.to_string()).collect();
     if !jobs.is_empty() {
         // Locked until the outcome is written: a lease that has just run out is not taken over under its outcome.
         let rows = sqlx::query(
@@ -143,12 +141,17 @@ async fn read_facts(
     let keys: Vec<&str> =
         batch.iter().flat_map(|commit| &commit.jobs).map(|job| job.gateway_key.as_str()).collect();
     if may_hand_over && !keys.is_empty() {
-        let rows = sqlx::query("select distinct gateway_key from jobs where gateway_key = any($1)")
-            .bind(keys)
-            .fetch_all(connection)
-            .await
-            .map_err(failed())?;
-        facts.queued_keys = rows.iter().map(|row| row.get(0)).collect();
+        let rows = sqlx::query(
+            "select distinct gateway_key from jobs where gateway_key = any($1) \
+             union all select null from queue_pauses",
+        )
+        .bind(keys)
+        .fetch_all(connection)
+        .await
+        .map_err(failed())?;
+        let keys = rows.iter().map(|row| row.get::<Option<String>, _>(0));
+        facts.is_paused = keys.clone().any(|key| key.is_none());
+        facts.queued_keys = keys.flatten().collect();
     }
     Ok(facts)
 }

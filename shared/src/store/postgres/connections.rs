@@ -196,6 +196,14 @@ impl Lines {
         answered
     }
 
+    /// A new connection for a transaction that may take its time, beside the ones that are kept.
+    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.connector.connect(Use::Commits).await?;
+        let limits = "set statement_timeout = 0; set idle_in_transaction_session_timeout = '1min'";
+        sqlx::raw_sql(limits).execute(&mut connection).await?;
+        Ok(connection)
+    }
+
     async fn permit(&self) -> Result<SemaphorePermit<'_>, sqlx::Error> {
         let permit = timeout(CONNECT, self.permits.acquire()).await;
         permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)

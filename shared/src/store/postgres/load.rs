@@ -46,7 +46,8 @@ pub(super) async fn log(lines: &Lines, after: u64, limit: u32) -> Result<Vec<Rec
     lines.fetch("read the log", statement).await?.iter().map(recorded).collect()
 }
 
-fn recorded(row: &PgRow) -> Result<Recorded, StoreError> {
+/// An event, from a row of all columns in their order.
+pub(super) fn recorded(row: &PgRow) -> Result<Recorded, StoreError> {
     let organization: Option<String> = row.get(6);
     Ok(Recorded {
         position: unsigned(row.get(0)),

@@ -15,7 +15,7 @@ use crate::{
     ids::{JobId, LeaseToken},
     job::{Job, Kind, Lease},
     store::{
-        Claim, QueuedJob, StoreError,
+        Claim, Pause, QueuedJob, StoreError,
         stored::{parse, small},
     },
 };
@@ -31,6 +31,7 @@ const CLAIM: &str = "with due as materialized ( \
          select j.id from jobs j \
          where coalesce(j.lease_until, j.run_at) <= queue_now() \
            and j.kind = any($6) \
+           and not exists (select 1 from queue_pauses) \
            and case when j.lease_token is not null then $5 else \
                not exists (select 1 from jobs l where l.gateway_key = j.gateway_key and l.lease_token is not null) \
                and not exists (select 1 from jobs e where e.gateway_key = j.gateway_key and e.kind = any($6) \
@@ -147,12 +148,21 @@ pub(super) async fn release(
     lines.fetch("hand leases back", statement).await.map(|_| ())
 }
 
-/// How long it is until the next job is due.
+/// Whether the queue is paused, and by whom.
+pub(super) async fn pause(lines: &Lines) -> Result<Option<Pause>, StoreError> {
+    let statement = || sqlx::query("select since, paused_by, reason from queue_pauses");
+    let rows = lines.fetch("tell whether the queue is paused", statement).await?;
+    let pause = |row: &PgRow| Pause { since: from_micros(row.get(0)), by: row.get(1), reason: row.get(2) };
+    Ok(rows.first().map(pause))
+}
+
+/// How long it is until the next job is due; `None` too while the queue is paused.
 pub(super) async fn due_in(lines: &Lines) -> Result<Option<Duration>, StoreError> {
     let statement = || {
         sqlx::query(
             "select (extract(epoch from coalesce(lease_until, run_at) - queue_now()) * 1000000)::bigint \
-             from jobs where kind = any($1) order by coalesce(lease_until, run_at), id limit 1",
+             from jobs where kind = any($1) and not exists (select 1 from queue_pauses) \
+             order by coalesce(lease_until, run_at), id limit 1",
         )
         .bind(Kind::ALL.map(Kind::as_str))
     };

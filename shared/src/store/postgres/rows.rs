@@ -7,7 +7,7 @@ use super::{connections::Statement, insert::column};
 use crate::{
     clock::micros,
     ids::{GatewayId, OrganizationId},
-    store::StoreError,
+    store::{StoreError, stored::Tables},
     view::Row,
 };
 
@@ -23,7 +23,7 @@ struct Document<'a> {
 
 /// Rows by their table.
 #[derive(Default)]
-struct Tables<'a> {
+struct Sorted<'a> {
     gateways: Vec<Document<'a>>,
     operations: Vec<Document<'a>>,
     agents: Vec<Document<'a>>,
@@ -34,18 +34,24 @@ struct Tables<'a> {
     tokens_gone: Vec<String>,
     gateways_gone: Vec<String>,
     agents_gone: Vec<String>,
+    pauses: Vec<(DateTime<Utc>, &'a str, &'a str)>,
+    resumes: bool,
 }
 
 /// Writes rows, each table's in one statement.
-pub(super) async fn upsert(connection: &mut PgConnection, rows: &[Row]) -> Result<(), StoreError> {
-    for statement in sort(rows).statements() {
+pub(super) async fn upsert(
+    connection: &mut PgConnection,
+    rows: &[Row],
+    tables: Tables,
+) -> Result<(), StoreError> {
+    for statement in sort(rows).statements(tables) {
         statement.execute(&mut *connection).await.map_err(StoreError::doing("write a read model"))?;
     }
     Ok(())
 }
 
-fn sort(rows: &[Row]) -> Tables<'_> {
-    let mut tables = Tables::default();
+fn sort(rows: &[Row]) -> Sorted<'_> {
+    let mut tables = Sorted::default();
     for row in rows {
         match row {
             Row::Gateway { id, organization, created_at, document } => tables.gateways.push(Document {
@@ -90,24 +96,28 @@ fn sort(rows: &[Row]) -> Tables<'_> {
                 tables.tokens.push((id.to_string(), *organization, document));
             }
             Row::Token { id, token: None, .. } => tables.tokens_gone.push(id.to_string()),
+            Row::QueuePause(Some((since, by, reason))) => tables.pauses.push((*since, by, reason)),
+            Row::QueuePause(None) => tables.resumes = true,
         }
     }
     tables
 }
 
-impl Tables<'_> {
-    fn statements(&self) -> Vec<Statement> {
-        let mut statements = self.documents();
-        statements.extend(self.others());
+impl Sorted<'_> {
+    fn statements(&self, tables: Tables) -> Vec<Statement> {
+        let mut statements = self.documents(tables);
+        statements.extend(self.others(tables));
+        statements.extend(self.pauses(tables));
         statements
     }
 
-    fn documents(&self) -> Vec<Statement> {
+    fn documents(&self, tables: Tables) -> Vec<Statement> {
         let mut statements = vec![];
         if !self.gateways.is_empty() {
             statements.push(
-                sqlx::query(
-                    "insert into gateways (id, organization_id, created_at, document) \
+                query(
+                    tables,
+                    "insert into {}gateways (id, organization_id, created_at, document) \
                      select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) \
                      on conflict (id) do update set document = excluded.document",
                 )
@@ -119,8 +129,7 @@ impl Tables<'_> {
         }
         if !self.operations.is_empty() {
             statements.push(
-                sqlx::query(
-                    "insert into operations (id, organization_id, gateway_id, status, created_at, document) \
+                query(tables, "insert into {}operations (id, organization_id, gateway_id, status, created_at, document) \
                      select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]) \
                      on conflict (id) do update set status = excluded.status, document = excluded.document",
                 )
@@ -134,8 +143,9 @@ impl Tables<'_> {
         }
         if !self.agents.is_empty() {
             statements.push(
-                sqlx::query(
-                    "insert into agents (id, organization_id, gateway_id, created_at, document) \
+                query(
+                    tables,
+                    "insert into {}agents (id, organization_id, gateway_id, created_at, document) \
                      select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) \
                      on conflict (id) do update set document = excluded.document",
                 )
@@ -149,12 +159,13 @@ impl Tables<'_> {
         statements
     }
 
-    fn others(&self) -> Vec<Statement> {
+    fn others(&self, tables: Tables) -> Vec<Statement> {
         let mut statements = vec![];
         if !self.organizations.is_empty() {
             statements.push(
-                sqlx::query(
-                    "insert into organizations (id, name, created_at) \
+                query(
+                    tables,
+                    "insert into {}organizations (id, name, created_at) \
                      select * from unnest($1::text[], $2::text[], $3::bigint[]) \
                      on conflict (id) do update set name = excluded.name",
                 )
@@ -165,8 +176,9 @@ impl Tables<'_> {
         }
         if !self.members.is_empty() {
             statements.push(
-                sqlx::query(
-                    "insert into members (id, organization_id, name, role) \
+                query(
+                    tables,
+                    "insert into {}members (id, organization_id, name, role) \
                      select * from unnest($1::text[], $2::text[], $3::text[], $4::text[]) \
                      on conflict (id) do update set name = excluded.name, role = excluded.role",
                 )
@@ -178,8 +190,9 @@ impl Tables<'_> {
         }
         if !self.tokens.is_empty() {
             statements.push(
-                sqlx::query(
-                    "insert into tokens (id, organization_id, document) \
+                query(
+                    tables,
+                    "insert into {}tokens (id, organization_id, document) \
                      select * from unnest($1::text[], $2::text[], $3::text[]) \
                      on conflict (id) do update set document = excluded.document",
                 )
@@ -189,15 +202,38 @@ impl Tables<'_> {
             );
         }
         for (text, gone) in [
-            ("delete from members where id = any($1)", &self.members_gone),
-            ("delete from tokens where id = any($1)", &self.tokens_gone),
-            ("delete from agents where id = any($1)", &self.agents_gone),
-            ("delete from gateways where id = any($1)", &self.gateways_gone),
+            ("delete from {}members where id = any($1)", &self.members_gone),
+            ("delete from {}tokens where id = any($1)", &self.tokens_gone),
+            ("delete from {}agents where id = any($1)", &self.agents_gone),
+            ("delete from {}gateways where id = any($1)", &self.gateways_gone),
         ] {
             if !gone.is_empty() {
-                statements.push(sqlx::query(text).bind(gone));
+                statements.push(query(tables, text).bind(gone));
             }
         }
         statements
     }
+    fn pauses(&self, tables: Tables) -> Vec<Statement> {
+        let mut statements = vec![];
+        for (since, by, reason) in &self.pauses {
+            statements.push(
+                query(tables, "insert into {}queue_pauses (id, since, paused_by, reason) values ('queue', $1, $2, $3) \
+                         on conflict (id) do update set since = excluded.since, paused_by = excluded.paused_by, \
+                         reason = excluded.reason",
+                    )
+                    .bind(micros(*since))
+                    .bind((*by).to_owned())
+                    .bind((*reason).to_owned()),
+            );
+        }
+        if self.resumes {
+            statements.push(query(tables, "delete from {}queue_pauses"));
+        }
+        statements
+    }
+}
+
+/// A statement with `{}` before the name of each table.
+fn query(tables: Tables, text: &'static str) -> Statement {
+    sqlx::query(sqlx::AssertSqlSafe(tables.name(text)))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::views;
+use super::{queue, rows, views};
 use crate::{
     clock::micros,
     commit::{Commit, CredentialChange, KeyClaim, SecretChange},
@@ -12,7 +12,7 @@ use crate::{
     store::{
         Head, LocalWorker, StoreError,
         plan::{Again, Facts, JobInsert, Plan, plan},
-        stored::{parse, parse_hash, signed, unsigned},
+        stored::{Tables, parse, parse_hash, signed, unsigned},
     },
 };
 
@@ -48,7 +48,7 @@ async fn write_locked(
     let head = facts.head;
     let plan = plan(batch.to_vec(), facts, local);
     insert_events(connection, &plan.events).await?;
-    views::upsert(connection, &plan.rows).await?;
+    rows::upsert(connection, &plan.rows, Tables::Live).await?;
     insert_jobs(connection, &plan.jobs, local).await?;
     end_deliveries(connection, &plan).await?;
     insert_keys(connection, &plan.keys).await?;
@@ -101,11 +101,9 @@ async fn read_facts(connection: &mut SqliteConnection, batch: &[Commit]) -> Resu
             facts.keys.insert((key.organization, key.route.clone(), key.key.clone()), taken);
         }
     }
-    let jobs: Vec<String> = batch
-        .iter()
-        .filter_map(|commit| commit.finish.as_ref())
-        .map(|finish| finish.job.to_string())
-        .collect();
+    let finished = batch.iter().filter_map(|commit| commit.finish.as_ref()).map(|finish| finish.job);
+    let changed = batch.iter().flat_map(|commit| &commit.changed_jobs).map(|change| change.job());
+    let jobs: Vec<String> = finished.chain(changed).map(|job| job.to_string()).collect();
     if !jobs.is_empty() {
         let rows = sqlx::query(
             "select id, lease_token from jobs where id in (select value from json_each(?)) and lease_token is not null",
@@ -125,9 +123,10 @@ async fn read_facts(connection: &mut SqliteConnection, batch: &[Commit]) -> Resu
         let rows =
             sqlx::query("select gateway_key from jobs where gateway_key in (select value from json_each(?))")
                 .bind(json(&keys))
-                .fetch_all(connection)
+                .fetch_all(&mut *connection)
                 .await
                 .map_err(failed())?;
+        facts.is_paused = queue::pause(connection).await?.is_some();
         facts.queued_keys = rows.into_iter().map(|row| row.get(0)).collect();
     }
     Ok(facts)

@@ -11,7 +11,8 @@ use crate::{
     },
 };
 
-const COLUMNS: &str = "position, event_id, stream_id, stream_version, event_type, schema_version, organization_id, \
+/// All columns, in their order.
+pub(super) const COLUMNS: &str = "position, event_id, stream_id, stream_version, event_type, schema_version, organization_id, \
                        data, metadata, recorded_at, hash";
 
 /// Events of a stream after a global position, in order.
@@ -46,7 +47,8 @@ pub(super) async fn log(pool: &SqlitePool, after: u64, limit: u32) -> Result<Vec
     rows.iter().map(recorded).collect()
 }
 
-fn recorded(row: &SqliteRow) -> Result<Recorded, StoreError> {
+/// An event, from a row of all columns in their order.
+pub(super) fn recorded(row: &SqliteRow) -> Result<Recorded, StoreError> {
     let organization: Option<String> = row.get(6);
     Ok(Recorded {
         position: unsigned(row.get(0)),

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sqlx::{Row as _, SqliteConnection, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
 
 use crate::{
     clock::{from_micros, micros},
     ids::{JobId, LeaseToken},
     job::{Job, Kind, Lease},
     store::{
-        Claim, QueuedJob, StoreError,
+        Claim, Pause, QueuedJob, StoreError,
         stored::{parse, small},
     },
 };
@@ -33,6 +33,7 @@ pub(super) async fn claim(
                  from jobs j where coalesce(lease_until, run_at) <= ?4 \
                      and kind in (select value from json_each(?6)) and not exists ( \
                      select 1 from jobs l where l.gateway_key = j.gateway_key and l.id <> j.id and l.lease_until > ?4) \
+                 and not exists (select 1 from queue_pauses) \
              ) where n = 1 order by due limit ?5) \
          returning id, kind, gateway_id, operation_id, gateway_key, run_at, attempt, created_at, traceparent, \
                    lost_leases",
@@ -117,10 +118,20 @@ pub(super) async fn void_leases(connection: &mut SqliteConnection) -> Result<u64
         .map_err(StoreError::doing("void leases"))
 }
 
-/// How long it is until the next job is due.
+/// Whether the queue is paused, and by whom.
+pub(super) async fn pause(executor: impl SqliteExecutor<'_>) -> Result<Option<Pause>, StoreError> {
+    let row = sqlx::query("select since, paused_by, reason from queue_pauses")
+        .fetch_optional(executor)
+        .await
+        .map_err(StoreError::doing("tell whether the queue is paused"))?;
+    Ok(row.map(|row| Pause { since: from_micros(row.get(0)), by: row.get(1), reason: row.get(2) }))
+}
+
+/// How long it is until the next job is due; `None` too while the queue is paused.
 pub(super) async fn due_in(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Option<Duration>, StoreError> {
     let due: Option<i64> = sqlx::query_scalar(
-        "select min(coalesce(lease_until, run_at)) from jobs where kind in (select value from json_each(?))",
+        "select min(coalesce(lease_until, run_at)) from jobs where kind in (select value from json_each(?)) \
+         and not exists (select 1 from queue_pauses)",
     )
     .bind(known_kinds())
     .fetch_one(pool)

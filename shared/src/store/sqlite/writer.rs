@@ -1,6 +1,6 @@
 //! What the writer of a SQLite file does beside commits: all that changes the queue, for there is one writer.
 
-use std::time::Duration;
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, SqliteConnection};
@@ -16,15 +16,25 @@ use crate::{
     },
 };
 
+/// Whatever else is to be done on the only connection that writes.
+pub(super) type Task =
+    Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>> + Send>;
+
 /// A write that is not a commit.
-#[derive(Debug)]
 pub(super) enum Other {
+    Task(Task),
     Claim { claim: Claim, answer: Answer<Vec<Lease>> },
     Renew { held: Vec<(JobId, LeaseToken)>, lease: Duration, now: DateTime<Utc>, answer: Answer<Vec<JobId>> },
     Release { held: Vec<(JobId, LeaseToken)>, answer: Answer<()> },
     VoidLeases { answer: Answer<u64> },
     InstallationValue { name: String, or_put: Option<String>, answer: Answer<Option<String>> },
     Observe { gateway: GatewayId, document: String, answer: Answer<()> },
+}
+
+impl fmt::Debug for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Other")
+    }
 }
 
 /// The only connection that writes.
@@ -42,6 +52,7 @@ impl Database for File {
     async fn other(&mut self, write: Other) {
         let connection = &mut self.0;
         match write {
+            Other::Task(task) => task(connection).await,
             Other::Claim { claim, answer } => drop(answer.send(queue::claim(connection, &claim).await)),
             Other::Renew { held, lease, now, answer } => {
                 drop(answer.send(queue::renew(connection, &held, lease, now).await));

@@ -1,0 +1,85 @@
+//! `projections list|verify|rebuild`, while the installation runs.
+
+use clap::Subcommand;
+use serde_json::json;
+use shared::{
+    rebuild::rebuild,
+    store::{Difference, Store, Swap},
+};
+
+use super::{
+    OpsError,
+    output::{Output, Progress},
+};
+
+const EXAMPLES: &str = "Commits and reads go on meanwhile. A rebuild that was stopped goes on where it was.
+
+Examples:
+  mission-control projections verify
+  mission-control projections rebuild --json
+
+Exit codes: 0 all equal (or made equal), 1 something differs, 2 cannot tell.";
+
+/// What to do with read models.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum ProjectionsCommand {
+    /// Print the read models.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the read models again from the log, beside them, and compare.
+    #[command(after_help = EXAMPLES)]
+    Verify {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the read models again from the log, compare, and put them in place.
+    #[command(after_help = EXAMPLES)]
+    Rebuild {
+        /// Compare only, as `verify` does.
+        #[arg(long)]
+        no_swap: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// [`OpsError`] if the store fails.
+pub async fn run(store: &dyn Store, command: &ProjectionsCommand) -> Result<u8, OpsError> {
+    let (swap, json) = match command {
+        ProjectionsCommand::List { json } => {
+            for name in Difference::PROJECTIONS {
+                Output::of(*json).row(&json!({"projection": name}), name)?;
+            }
+            return Ok(0);
+        }
+        ProjectionsCommand::Verify { json } | ProjectionsCommand::Rebuild { no_swap: true, json } => {
+            (Swap::No, *json)
+        }
+        ProjectionsCommand::Rebuild { no_swap: false, json } => (Swap::Yes, *json),
+    };
+    let mut progress = Progress::new("read", 0, store.head().await?.position);
+    let differences = rebuild(store, swap, |position| progress.reach(position)).await?;
+    drop(progress);
+    let mut are_equal = true;
+    for Difference { projection, rows, differing } in differences {
+        are_equal &= differing == 0;
+        let value = json!({"projection": projection, "rows": rows, "differing": differing});
+        let what = match (differing, swap) {
+            (0, _) => "equal".to_owned(),
+            (_, Swap::Yes) => format!("{differing} differed and were replaced"),
+            (_, Swap::No) => format!("{differing} differ"),
+        };
+        Output::of(json).row(&value, &format!("{projection:<14}  {rows:>8} rows  {what}"))?;
+    }
+    Ok(u8::from(!are_equal && swap == Swap::No))
+}

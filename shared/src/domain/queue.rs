@@ -1,0 +1,49 @@
+//! What operators did to the queue. The names are stored for ever and pinned by a snapshot.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GatewayId, JobId, OperationId};
+
+/// A job that somebody changed by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Which.
+    pub job: JobId,
+    /// The stored name of its kind.
+    pub kind: String,
+    /// For which gateway.
+    pub gateway: GatewayId,
+    /// For which operation.
+    pub operation: OperationId,
+    /// By whom, by name.
+    pub by: String,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Event {
+    /// Nothing is given to workers any more.
+    #[serde(rename = "QueuePaused")]
+    Paused {
+        /// By whom, by name.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Workers are given jobs again.
+    #[serde(rename = "QueueResumed")]
+    Resumed {
+        /// By whom, by name.
+        by: String,
+    },
+    /// A job that waited is due at once.
+    JobRetried(Changed),
+    /// A job is not done.
+    JobCancelled(Changed),
+}
+
+impl Event {
+    /// Every stored name, in the order of the variants.
+    pub const NAMES: [&'static str; 4] = ["QueuePaused", "QueueResumed", "JobRetried", "JobCancelled"];
+}

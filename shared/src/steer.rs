@@ -1,0 +1,242 @@
+//! What operators do to the queue: each is an event of the stream `queue`, with what it changes in the same commit.
+
+use chrono::TimeDelta;
+
+use crate::{
+    clock::Clock,
+    commit::{Commit, JobChange},
+    domain::{
+        gateway::{Gateway, Known, Operation, Phase, state::Kind as OperationKind},
+        queue::{Changed, Event},
+    },
+    envelope::{Actor, Metadata, NewEvent, StreamId},
+    execute::load,
+    ids::{EventId, GatewayId, JobId},
+    job::{Job, Kind},
+    register::TOKEN_KEPT_HOURS,
+    store::{CommitError, Store, StoreError},
+    view::queue_rows,
+};
+
+/// Gateways that are looked at by one sweep.
+const SWEEP_MAX: u32 = 1_000;
+
+/// Why the queue was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SteerError {
+    /// No such job.
+    #[error("there is no job {0}; `mission-control jobs list` shows them")]
+    NoJob(JobId),
+    /// A worker holds it.
+    #[error("job {0} runs now; it can be changed when its delivery has ended")]
+    Runs(JobId),
+    /// It follows from the state of its gateway.
+    #[error("a {kind} job follows from the state of its gateway and would come back; {instead}")]
+    Owed {
+        /// Its kind.
+        kind: Kind,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// The store said no.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An event could not be written as JSON, which would be a bug.
+    #[error("an event of the queue could not be written")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Pauses the queue; `false` if it was paused already.
+///
+/// # Errors
+///
+/// [`SteerError`] if it is not written.
+pub async fn pause(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    actor: &Actor,
+    reason: &str,
+) -> Result<bool, SteerError> {
+    if store.pause().await?.is_some() {
+        return Ok(false);
+    }
+    let by = actor.name.clone();
+    let event = Event::Paused { by, reason: reason.to_owned() };
+    append(store, clock, actor, (event, None)).await.map(|()| true)
+}
+
+/// Resumes the queue; `false` if it was not paused.
+///
+/// # Errors
+///
+/// [`SteerError`] if it is not written.
+pub async fn resume(store: &dyn Store, clock: &dyn Clock, actor: &Actor) -> Result<bool, SteerError> {
+    if store.pause().await?.is_none() {
+        return Ok(false);
+    }
+    let event = Event::Resumed { by: actor.name.clone() };
+    append(store, clock, actor, (event, None)).await.map(|()| true)
+}
+
+/// Makes a job that waits due at once.
+///
+/// # Errors
+///
+/// [`SteerError`]: no such job, it runs, or not written.
+pub async fn retry(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    actor: &Actor,
+    job: JobId,
+) -> Result<(), SteerError> {
+    let waits = find(store, job).await?;
+    let change = JobChange::RunNow { job, attempt: waits.attempt };
+    let event = Event::JobRetried(changed(&waits, actor));
+    append(store, clock, actor, (event, Some(change))).await
+}
+
+/// Drops a job that waits and that nobody waits for.
+///
+/// # Errors
+///
+/// [`SteerError`]: no such job, it runs, it would come back, or not written.
+pub async fn cancel(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    actor: &Actor,
+    job: JobId,
+) -> Result<(), SteerError> {
+    let waits = find(store, job).await?;
+    let known = match load(store, waits.gateway).await? {
+        Gateway::Unknown => None,
+        Gateway::Known(known) => Some(known),
+    };
+    if known.is_some_and(|known| owed(&known, clock).iter().any(|owed| owed.kind == waits.kind)) {
+        let instead = "cancel its operation, or pause the queue";
+        return Err(SteerError::Owed { kind: waits.kind, instead });
+    }
+    let event = Event::JobCancelled(changed(&waits, actor));
+    append(store, clock, actor, (event, Some(JobChange::Drop { job }))).await
+}
+
+async fn find(store: &dyn Store, job: JobId) -> Result<Job, SteerError> {
+    let queued = store.jobs().await?.into_iter().find(|queued| queued.job.id == job);
+    let queued = queued.ok_or(SteerError::NoJob(job))?;
+    if queued.leased.is_some() {
+        return Err(SteerError::Runs(job));
+    }
+    Ok(queued.job)
+}
+
+fn changed(job: &Job, actor: &Actor) -> Changed {
+    Changed {
+        job: job.id,
+        kind: job.kind.to_string(),
+        gateway: job.gateway,
+        operation: job.operation,
+        by: actor.name.clone(),
+    }
+}
+
+async fn append(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    actor: &Actor,
+    (event, change): (Event, Option<JobChange>),
+) -> Result<(), SteerError> {
+    let metadata = Metadata {
+        actor: actor.clone(),
+        operation: None,
+        correlation_id: None,
+        causation_id: None,
+        request_id: None,
+        traceparent: None,
+        worker_id: None,
+        attempt: None,
+    };
+    let stream = StreamId::queue();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let version = store.load(&stream).await?.last().map_or(0, |last| last.version);
+        let at = clock.now();
+        let mut commit = Commit::new(stream.clone(), None, version, at);
+        commit.events.push(NewEvent::new(EventId::mint(at), &event, &metadata)?);
+        commit.rows = queue_rows(&event, at);
+        commit.changed_jobs.extend(change);
+        match store.commit(commit).await {
+            Err(CommitError::Conflict { .. }) if tries < 3 => {}
+            Err(CommitError::LeaseLost { job }) => return Err(SteerError::Runs(job)),
+            other => return Ok(other.map(|_| ())?),
+        }
+    }
+}
+
+/// Enqueues again what waits for a worker although its job is gone, and tells for which gateways.
+///
+/// # Errors
+///
+/// [`SteerError`] if the store fails; what was enqueued until then stays.
+pub async fn reconcile(store: &dyn Store, clock: &dyn Clock) -> Result<Vec<(GatewayId, Kind)>, SteerError> {
+    let mut enqueued = vec![];
+    for gateway in store.waiting_without_job(SWEEP_MAX).await? {
+        let Gateway::Known(known) = load(store, gateway).await? else { continue };
+        let mut commit = Commit::new(
+            StreamId::from(gateway),
+            Some(known.request.organization_id),
+            known.revision,
+            clock.now(),
+        );
+        commit.jobs = owed(&known, clock);
+        let kinds: Vec<Kind> = commit.jobs.iter().map(|job| job.kind).collect();
+        if kinds.is_empty() {
+            continue;
+        }
+        match store.commit(commit).await {
+            Ok(_) => enqueued.extend(kinds.into_iter().map(|kind| (gateway, kind))),
+            // Something happened to it meanwhile; if it still waits, the next sweep finds it.
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(enqueued)
+}
+
+/// The jobs that a gateway in this state must have.
+#[must_use]
+pub fn owed(known: &Known, clock: &dyn Clock) -> Vec<Job> {
+    let now = clock.now();
+    let job = |kind, run_at, gateway_key| Job {
+        id: JobId::mint(now),
+        kind,
+        gateway: known.request.gateway,
+        operation: known.operation.id,
+        gateway_key,
+        run_at,
+        attempt: known.operation.attempts.saturating_add(1),
+        created_at: known.operation.requested_at,
+        traceparent: None,
+    };
+    let key = known.request.url.key();
+    if !known.is_ended() {
+        let Operation { kind, .. } = known.operation;
+        return match kind {
+            OperationKind::Create => vec![job(Kind::ProvisionGateway, now, key)],
+            OperationKind::Delete => vec![job(Kind::RemoveGateway, now, key)],
+        };
+    }
+    let Phase::Failed { cleaned } = known.phase else { return vec![] };
+    let mut jobs = vec![];
+    if !cleaned && known.agent_may_exist {
+        jobs.push(Job { created_at: now, attempt: 1, ..job(Kind::RemoveMainAgent, now, key) });
+    }
+    if !known.token_erased {
+        let at = known.operation.progressed_at + TimeDelta::hours(TOKEN_KEPT_HOURS);
+        let key = format!("erase:{}", known.request.gateway);
+        jobs.push(Job { attempt: 1, ..job(Kind::EraseToken, at.max(now), key) });
+    }
+    jobs
+}

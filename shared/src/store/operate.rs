@@ -1,0 +1,150 @@
+//! What operators, and the log's own upkeep, need of a store beside what a request needs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{Head, StoreError};
+use crate::{
+    envelope::{Hash, Recorded, StreamId},
+    ids::{GatewayId, OperationId, OrganizationId},
+    view::Row,
+};
+
+/// Which events; all of them where nothing is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventFilter {
+    /// Only this organization's.
+    pub organization: Option<OrganizationId>,
+    /// Only of this stored name.
+    pub event_type: Option<String>,
+    /// Only of this stream.
+    pub stream: Option<StreamId>,
+    /// Only those that this actor caused, by its id.
+    pub actor: Option<String>,
+    /// Only those of this operation.
+    pub operation: Option<OperationId>,
+    /// Only those recorded then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those recorded before.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl EventFilter {
+    /// Whether an event that is at hand is wanted: the same answer as the database's.
+    #[must_use]
+    pub fn matches(&self, event: &Recorded) -> bool {
+        let is_of =
+            |wanted: &Option<String>, given: &str| wanted.as_ref().is_none_or(|wanted| wanted == given);
+        let is_here = self.organization.is_none_or(|owner| event.organization == Some(owner))
+            && is_of(&self.event_type, &event.event_type)
+            && self.stream.as_ref().is_none_or(|stream| *stream == event.stream)
+            && self.since.is_none_or(|since| event.recorded_at >= since)
+            && self.until.is_none_or(|until| event.recorded_at < until);
+        if !is_here || (self.actor.is_none() && self.operation.is_none()) {
+            return is_here;
+        }
+        event.parse_metadata().is_ok_and(|metadata| {
+            is_of(&self.actor, &metadata.actor.id)
+                && self.operation.is_none_or(|operation| metadata.operation == Some(operation))
+        })
+    }
+}
+
+/// Who paused the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Who, by name.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// An end of the log, signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Position of its last event.
+    pub position: u64,
+    /// Of that event.
+    pub hash: Hash,
+    /// When it was signed.
+    pub signed_at: DateTime<Utc>,
+    /// Ed25519, 32 bytes.
+    pub public_key: Vec<u8>,
+    /// Ed25519, 64 bytes.
+    pub signature: Vec<u8>,
+}
+
+/// One read model against its shadow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Name of the table.
+    pub projection: &'static str,
+    /// How many rows it has.
+    pub rows: u64,
+    /// How many rows are missing, too many, or differ.
+    pub differing: u64,
+}
+
+impl Difference {
+    /// Every read model.
+    pub const PROJECTIONS: [&'static str; 7] =
+        ["gateways", "operations", "agents", "organizations", "members", "tokens", "queue_pauses"];
+}
+
+/// What is to become of the shadow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// It takes the place of the read models.
+    Yes,
+    /// The read models stay as they are.
+    No,
+}
+
+/// How the end of a rebuild went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finished {
+    /// The log has grown meanwhile; catch up to here first.
+    Behind(Head),
+    /// There is no such rebuild any more: another process has ended it.
+    Gone,
+    /// One per read model.
+    Compared(Vec<Difference>),
+}
+
+/// The part of a store that operators use.
+#[async_trait]
+pub trait Operate: Send + Sync {
+    /// A page of the events that pass a filter, after a global position, in order.
+    async fn events(&self, filter: &EventFilter, after: u64, limit: u32)
+    -> Result<Vec<Recorded>, StoreError>;
+    /// Whether the queue is paused, and by whom.
+    async fn pause(&self) -> Result<Option<Pause>, StoreError>;
+    /// Gateways that wait for a worker although no job is there for them, and gateways that are not registered and
+    /// have sealed tokens that no job will erase.
+    async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError>;
+    /// Takes the turn to do something that one process does at a time, or keeps it; `false` if another has it.
+    async fn take_turn(
+        &self,
+        name: &str,
+        holder: &str,
+        lasts: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError>;
+
+    /// Keeps a checkpoint; of a position that has one already, the first stays.
+    async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
+    /// The latest checkpoint at or before a position.
+    async fn checkpoint(&self, at_most: u64) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// Goes on with the rebuild that was begun, or begins one, and tells how far the shadow is filled.
+    async fn shadow_begin(&self) -> Result<u64, StoreError>;
+    /// Fills the shadow from one position to another; `false` if it is not filled up to the first of them any more.
+    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError>;
+    /// Compares the read models with a shadow that is filled up to here, and ends the rebuild. In one transaction, during
+    /// which nothing is committed and everything can be read.
+    async fn shadow_finish(&self, filled: u64, swap: Swap) -> Result<Finished, StoreError>;
+}

@@ -1,0 +1,280 @@
+//! What operators, and the log's own upkeep, need.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{
+    Arguments as _, Connection as _, Encode, PgConnection, Postgres, Row as _, Type, postgres::PgArguments,
+};
+
+use super::{PostgresStore, commit, connections::Statement, load::recorded, queue, rows};
+use crate::{
+    clock::{from_micros, micros},
+    envelope::Recorded,
+    ids::GatewayId,
+    store::{
+        Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        stored::{PROJECTIONS, Tables, parse, parse_hash, signed, unsigned},
+    },
+    view::Row,
+};
+
+impl PostgresStore {
+    async fn long(&self) -> Result<PgConnection, StoreError> {
+        self.reads().await?.connect().await.map_err(StoreError::doing("take a long transaction"))
+    }
+}
+
+#[async_trait]
+impl Operate for PostgresStore {
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let statement = || Search::of(filter, after, limit);
+        self.reads().await?.fetch("search the log", statement).await?.iter().map(recorded).collect()
+    }
+
+    async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        queue::pause(self.reads().await?).await
+    }
+
+    async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError> {
+        let statement = || {
+            sqlx::query(
+                "select gateway_id from operations o where status in ('pending', 'awaiting_pairing') \
+                     and not exists (select 1 from jobs j where j.operation_id = o.id) \
+                 union \
+                 select substr(owner, 9, 36) from secrets s where owner like 'gateway-%/agent-token' \
+                     and not exists (select 1 from gateways g where g.id = substr(s.owner, 9, 36)) \
+                     and substr(owner, 9, 36) not in (select gateway_id from jobs) \
+                 limit $1",
+            )
+            .bind(i64::from(limit))
+        };
+        let rows = self.reads().await?.fetch("look for what waits without a job", statement).await?;
+        rows.iter().map(|row| parse("gateway id", row.get(0))).collect()
+    }
+
+    async fn take_turn(
+        &self,
+        name: &str,
+        holder: &str,
+        lasts: Duration,
+        _: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let lasts = i64::try_from(lasts.as_micros()).unwrap_or(i64::MAX);
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        let statement = || {
+            sqlx::query(
+                "insert into turns (name, holder, until) \
+                 values ($1, $2, queue_now() + $3 * interval '1 microsecond') on conflict (name) do update \
+                 set holder = excluded.holder, until = excluded.until \
+                 where turns.until <= queue_now() or turns.holder = excluded.holder returning name",
+            )
+            .bind(name.clone())
+            .bind(holder.clone())
+            .bind(lasts)
+        };
+        Ok(!self.queue().await?.fetch("take a turn", statement).await?.is_empty())
+    }
+
+    async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let statement = || {
+            sqlx::query(
+                "insert into checkpoints (position, hash, signed_at, public_key, signature) \
+                 values ($1, $2, $3, $4, $5) on conflict (position) do nothing",
+            )
+            .bind(signed(checkpoint.position))
+            .bind(checkpoint.hash.0.to_vec())
+            .bind(micros(checkpoint.signed_at))
+            .bind(checkpoint.public_key.clone())
+            .bind(checkpoint.signature.clone())
+        };
+        self.queue().await?.fetch("keep a checkpoint", statement).await.map(|_| ())
+    }
+
+    async fn checkpoint(&self, at_most: u64) -> Result<Option<Checkpoint>, StoreError> {
+        let statement = || {
+            sqlx::query(
+                "select position, hash, signed_at, public_key, signature from checkpoints \
+                 where position <= $1 order by position desc limit 1",
+            )
+            .bind(signed(at_most))
+        };
+        let rows = self.reads().await?.fetch("read a checkpoint", statement).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(Checkpoint {
+            position: unsigned(row.get(0)),
+            hash: parse_hash(row.get(1))?,
+            signed_at: from_micros(row.get(2)),
+            public_key: row.get(3),
+            signature: row.get(4),
+        }))
+    }
+
+    async fn shadow_begin(&self) -> Result<u64, StoreError> {
+        let failed = || StoreError::doing("begin a rebuild");
+        let mut connection = self.long().await?;
+        let mut transaction = connection.begin().await.map_err(failed())?;
+        run(&mut transaction, "lock table rebuild in share row exclusive mode".to_owned()).await?;
+        let filled: Option<i64> = sqlx::query_scalar("select position from rebuild")
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed())?;
+        if filled.is_none() {
+            clear(&mut transaction).await?;
+            run(&mut transaction, "insert into rebuild (id, position) values (1, 0)".to_owned()).await?;
+        }
+        transaction.commit().await.map_err(failed())?;
+        Ok(filled.map_or(0, unsigned))
+    }
+
+    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
+        let failed = || StoreError::doing("fill a shadow");
+        let mut connection = self.long().await?;
+        let mut transaction = connection.begin().await.map_err(failed())?;
+        let moved = sqlx::query("update rebuild set position = $1 where id = 1 and position = $2")
+            .bind(signed(to))
+            .bind(signed(from))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed())?;
+        if moved.rows_affected() == 0 {
+            return Ok(false);
+        }
+        rows::upsert(&mut transaction, &rows, Tables::Shadow).await?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(true)
+    }
+
+    async fn shadow_finish(&self, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
+        let failed = || StoreError::doing("end a rebuild");
+        let mut connection = self.long().await?;
+        let mut transaction = connection.begin().await.map_err(failed())?;
+        let finished = finish(&mut transaction, filled, swap).await?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(finished)
+    }
+}
+
+/// A statement whose conditions are only those that are given, so that an index can serve each.
+struct Search {
+    text: String,
+    arguments: PgArguments,
+    count: u32,
+}
+
+impl Search {
+    fn of(filter: &EventFilter, after: u64, limit: u32) -> Statement {
+        let text = "select position, event_id, stream_id, stream_version, event_type, schema_version, \
+                    organization_id, data, metadata, recorded_at, hash from events where position > ";
+        let mut search = Self { text: String::new(), arguments: PgArguments::default(), count: 0 };
+        search.push(text, signed(after));
+        if let Some(organization) = filter.organization {
+            search.push(" and organization_id = ", organization.to_string());
+        }
+        if let Some(event_type) = &filter.event_type {
+            search.push(" and event_type = ", event_type.clone());
+        }
+        if let Some(stream) = &filter.stream {
+            search.push(" and stream_id = ", stream.to_string());
+        }
+        if let Some(operation) = filter.operation {
+            search.push(" and metadata::json ->> 'operation' = ", operation.to_string());
+            let of_gateway = " and stream_id in (select 'gateway-' || gateway_id from operations where id = ";
+            search.push(of_gateway, operation.to_string());
+            search.text.push(')');
+        }
+        if let Some(actor) = &filter.actor {
+            search.push(" and metadata::json #>> '{actor,id}' = ", actor.clone());
+        }
+        if let Some(since) = filter.since {
+            search.push(" and recorded_at >= ", micros(since));
+        }
+        if let Some(until) = filter.until {
+            search.push(" and recorded_at < ", micros(until));
+        }
+        search.push(" order by position limit ", i64::from(limit));
+        sqlx::query_with(sqlx::AssertSqlSafe(search.text), search.arguments)
+    }
+
+    fn push<T>(&mut self, text: &str, value: T)
+    where
+        T: for<'q> Encode<'q, Postgres> + Type<Postgres>,
+    {
+        self.count += 1;
+        self.text.push_str(text);
+        self.text.push('$');
+        self.text.push_str(&self.count.to_string());
+        // A text or a number can always be encoded; without it the statement would be refused.
+        let _ = self.arguments.add(value);
+    }
+}
+
+async fn run(connection: &mut PgConnection, text: String) -> Result<(), StoreError> {
+    sqlx::query(sqlx::AssertSqlSafe(text))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(StoreError::doing("change a shadow"))
+}
+
+async fn clear(connection: &mut PgConnection) -> Result<(), StoreError> {
+    for (table, _) in PROJECTIONS {
+        run(connection, format!("truncate table shadow_{table}")).await?;
+    }
+    run(connection, "delete from rebuild".to_owned()).await
+}
+
+async fn finish(connection: &mut PgConnection, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
+    let failed = || StoreError::doing("end a rebuild");
+    // The head first, as in every commit: whoever commits waits until this has ended.
+    let head = sqlx::query("select position, hash from log_head where id = 1 for update")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed())?;
+    let head = commit::head(head.as_ref())?;
+    let stands: Option<i64> = sqlx::query_scalar("select position from rebuild for update")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed())?;
+    if stands.map(unsigned) != Some(filled) {
+        return Ok(Finished::Gone);
+    }
+    if head.position > filled {
+        return Ok(Finished::Behind(head));
+    }
+    let mut differences = vec![];
+    for (table, columns) in PROJECTIONS {
+        let all = format!("id, {}", columns.join(", "));
+        let text = format!(
+            "select (select count(*) from {table}), count(*) from ( \
+                 (select id from (select {all} from {table} except select {all} from shadow_{table}) a) union \
+                 (select id from (select {all} from shadow_{table} except select {all} from {table}) b)) c"
+        );
+        let row =
+            sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.map_err(failed())?;
+        let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));
+        differences.push(Difference { projection: table, rows, differing });
+        if swap == Swap::Yes && differing > 0 {
+            let gone = format!(
+                "delete from {table} l where not exists (select 1 from shadow_{table} s where s.id = l.id)"
+            );
+            run(connection, gone).await?;
+            let sets: Vec<String> =
+                columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+            let text = format!(
+                "insert into {table} ({all}) select {all} from shadow_{table} \
+                 on conflict (id) do update set {}",
+                sets.join(", ")
+            );
+            run(connection, text).await?;
+        }
+    }
+    clear(connection).await?;
+    Ok(Finished::Compared(differences))
+}

@@ -1,0 +1,291 @@
+//! What operators, and the log's own upkeep, need.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+
+use super::{
+    SqliteStore, commit,
+    load::{COLUMNS, recorded},
+    queue, rows,
+    writer::Other,
+};
+use crate::{
+    clock::{from_micros, micros},
+    envelope::Recorded,
+    ids::GatewayId,
+    store::{
+        Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        stored::{PROJECTIONS, Tables, parse, parse_hash, signed, unsigned},
+    },
+    view::Row,
+};
+
+type Doing<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
+
+impl SqliteStore {
+    /// Does something in one transaction of the only connection that writes.
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        task: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Doing<'c, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let failed = move || StoreError::doing(doing);
+        self.writes
+            .ask(|answer| {
+                Other::Task(Box::new(move |connection| {
+                    Box::pin(async move {
+                        let done = async {
+                            sqlx::query("begin immediate")
+                                .execute(&mut *connection)
+                                .await
+                                .map_err(failed())?;
+                            let done = task(connection).await;
+                            let end = if done.is_ok() { "commit" } else { "rollback" };
+                            sqlx::query(end).execute(&mut *connection).await.map_err(failed())?;
+                            done
+                        };
+                        let _ = answer.send(done.await);
+                    })
+                }))
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Operate for SqliteStore {
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let mut query =
+            QueryBuilder::<Sqlite>::new(format!("select {COLUMNS} from events where position > "));
+        query.push_bind(signed(after));
+        narrow(&mut query, filter);
+        query.push(" order by position limit ").push_bind(i64::from(limit));
+        let rows =
+            query.build().fetch_all(&self.readers).await.map_err(StoreError::doing("search the log"))?;
+        rows.iter().map(recorded).collect()
+    }
+
+    async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        queue::pause(&self.readers).await
+    }
+
+    async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "select gateway_id from operations o where status in ('pending', 'awaiting_pairing') \
+                 and not exists (select 1 from jobs j where j.operation_id = o.id) \
+             union \
+             select substr(owner, 9, 36) from secrets where owner like 'gateway-%/agent-token' \
+                 and substr(owner, 9, 36) not in (select id from gateways) \
+                 and substr(owner, 9, 36) not in (select gateway_id from jobs) \
+             limit ?",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::doing("look for what waits without a job"))?;
+        ids.into_iter().map(|id| parse("gateway id", id)).collect()
+    }
+
+    async fn take_turn(
+        &self,
+        name: &str,
+        holder: &str,
+        lasts: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.write("take a turn", move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "insert into turns (name, holder, until) values (?1, ?2, ?3) on conflict (name) do update \
+                     set holder = excluded.holder, until = excluded.until \
+                     where turns.until <= ?4 or turns.holder = excluded.holder",
+                )
+                .bind(name)
+                .bind(holder)
+                .bind(micros(now + lasts))
+                .bind(micros(now))
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected() > 0)
+                .map_err(StoreError::doing("take a turn"))
+            })
+        })
+        .await
+    }
+
+    async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let checkpoint = checkpoint.clone();
+        self.write("keep a checkpoint", move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "insert into checkpoints (position, hash, signed_at, public_key, signature) \
+                     values (?, ?, ?, ?, ?) on conflict (position) do nothing",
+                )
+                .bind(signed(checkpoint.position))
+                .bind(checkpoint.hash.0.to_vec())
+                .bind(micros(checkpoint.signed_at))
+                .bind(checkpoint.public_key)
+                .bind(checkpoint.signature)
+                .execute(connection)
+                .await
+                .map(|_| ())
+                .map_err(StoreError::doing("keep a checkpoint"))
+            })
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, at_most: u64) -> Result<Option<Checkpoint>, StoreError> {
+        let row = sqlx::query(
+            "select position, hash, signed_at, public_key, signature from checkpoints \
+             where position <= ? order by position desc limit 1",
+        )
+        .bind(signed(at_most))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::doing("read a checkpoint"))?;
+        row.map(|row| {
+            Ok(Checkpoint {
+                position: unsigned(row.get(0)),
+                hash: parse_hash(row.get(1))?,
+                signed_at: from_micros(row.get(2)),
+                public_key: row.get(3),
+                signature: row.get(4),
+            })
+        })
+        .transpose()
+    }
+
+    async fn shadow_begin(&self) -> Result<u64, StoreError> {
+        self.write("begin a rebuild", |connection| Box::pin(begin(connection))).await
+    }
+
+    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
+        self.write("fill a shadow", move |connection| {
+            Box::pin(async move {
+                let moved = sqlx::query("update rebuild set position = ? where id = 1 and position = ?")
+                    .bind(signed(to))
+                    .bind(signed(from))
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(StoreError::doing("fill a shadow"))?;
+                if moved.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                rows::upsert(connection, &rows, Tables::Shadow).await.map(|()| true)
+            })
+        })
+        .await
+    }
+
+    async fn shadow_finish(&self, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
+        self.write("end a rebuild", move |connection| Box::pin(finish(connection, filled, swap))).await
+    }
+}
+
+fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) {
+    if let Some(organization) = filter.organization {
+        query.push(" and organization_id = ").push_bind(organization.to_string());
+    }
+    if let Some(event_type) = &filter.event_type {
+        query.push(" and event_type = ").push_bind(event_type.clone());
+    }
+    if let Some(stream) = &filter.stream {
+        query.push(" and stream_id = ").push_bind(stream.to_string());
+    }
+    if let Some(operation) = filter.operation {
+        query
+            .push(" and stream_id in (select 'gateway-' || gateway_id from operations where id = ")
+            .push_bind(operation.to_string())
+            .push(") and json_extract(metadata, '$.operation') = ")
+            .push_bind(operation.to_string());
+    }
+    if let Some(actor) = &filter.actor {
+        query.push(" and json_extract(metadata, '$.actor.id') = ").push_bind(actor.clone());
+    }
+    if let Some(since) = filter.since {
+        query.push(" and recorded_at >= ").push_bind(micros(since));
+    }
+    if let Some(until) = filter.until {
+        query.push(" and recorded_at < ").push_bind(micros(until));
+    }
+}
+
+async fn run(connection: &mut SqliteConnection, text: String) -> Result<(), StoreError> {
+    sqlx::query(sqlx::AssertSqlSafe(text))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(StoreError::doing("change a shadow"))
+}
+
+async fn clear(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    for (table, _) in PROJECTIONS {
+        run(connection, format!("delete from shadow_{table}")).await?;
+    }
+    run(connection, "delete from rebuild".to_owned()).await
+}
+
+async fn begin(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let filled: Option<i64> = sqlx::query_scalar("select position from rebuild")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::doing("begin a rebuild"))?;
+    if let Some(filled) = filled {
+        return Ok(unsigned(filled));
+    }
+    clear(connection).await?;
+    run(connection, "insert into rebuild (id, position) values (1, 0)".to_owned()).await?;
+    Ok(0)
+}
+
+async fn finish(connection: &mut SqliteConnection, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
+    let failed = || StoreError::doing("end a rebuild");
+    let head = commit::read_head(connection).await?;
+    let stands: Option<i64> = sqlx::query_scalar("select position from rebuild")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed())?;
+    if stands.map(unsigned) != Some(filled) {
+        return Ok(Finished::Gone);
+    }
+    if head.position > filled {
+        return Ok(Finished::Behind(head));
+    }
+    let mut differences = vec![];
+    for (table, columns) in PROJECTIONS {
+        let all = format!("id, {}", columns.join(", "));
+        let text = format!(
+            "select (select count(*) from {table}), count(*) from ( \
+                 select id from (select {all} from {table} except select {all} from shadow_{table}) union \
+                 select id from (select {all} from shadow_{table} except select {all} from {table}))"
+        );
+        let row =
+            sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.map_err(failed())?;
+        let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));
+        differences.push(Difference { projection: table, rows, differing });
+        if swap == Swap::Yes && differing > 0 {
+            run(connection, format!("delete from {table} where id not in (select id from shadow_{table})"))
+                .await?;
+            let sets: Vec<String> =
+                columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+            let text = format!(
+                "insert into {table} ({all}) select {all} from shadow_{table} where true \
+                 on conflict (id) do update set {}",
+                sets.join(", ")
+            );
+            run(connection, text).await?;
+        }
+    }
+    clear(connection).await?;
+    Ok(Finished::Compared(differences))
+}

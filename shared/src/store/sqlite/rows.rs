@@ -1,0 +1,97 @@
+//! Writes of the read models, and of their shadows.
+
+use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+
+use crate::{
+    clock::micros,
+    store::{StoreError, stored::Tables},
+    view::Row,
+};
+
+type Statement = Query<'static, Sqlite, SqliteArguments>;
+
+/// A statement with `{}` before the name of each table.
+fn query(tables: Tables, text: &'static str) -> Statement {
+    sqlx::query(sqlx::AssertSqlSafe(tables.name(text)))
+}
+
+/// Writes rows; the last one of an id wins, which the plan has seen to.
+pub(super) async fn upsert(
+    connection: &mut SqliteConnection,
+    rows: &[Row],
+    tables: Tables,
+) -> Result<(), StoreError> {
+    for row in rows {
+        upsert_one(connection, row, tables).await.map_err(StoreError::doing("write a read model"))?;
+    }
+    Ok(())
+}
+
+async fn upsert_one(connection: &mut SqliteConnection, row: &Row, tables: Tables) -> Result<(), sqlx::Error> {
+    let writing = match row {
+        Row::GatewayGone { id, agent } => {
+            let gone = query(tables, "delete from {}agents where id = ?").bind(agent.to_string());
+            gone.execute(&mut *connection).await?;
+            query(tables, "delete from {}gateways where id = ?").bind(id.to_string())
+        }
+        Row::Gateway { id, organization, created_at, document } => query(tables, "insert into {}gateways (id, organization_id, created_at, document) values (?, ?, ?, ?) \
+             on conflict (id) do update set document = excluded.document",
+        )
+        .bind(id.to_string())
+        .bind(organization.to_string())
+        .bind(micros(*created_at))
+        .bind(document),
+        Row::Operation { id, organization, gateway, status, created_at, document } => query(tables, "insert into {}operations (id, organization_id, gateway_id, status, created_at, document) \
+             values (?, ?, ?, ?, ?, ?) \
+             on conflict (id) do update set status = excluded.status, document = excluded.document",
+        )
+        .bind(id.to_string())
+        .bind(organization.to_string())
+        .bind(gateway.to_string())
+        .bind(*status)
+        .bind(micros(*created_at))
+        .bind(document),
+        Row::Agent { id, organization, gateway, created_at, document } => query(tables, "insert into {}agents (id, organization_id, gateway_id, created_at, document) values (?, ?, ?, ?, ?) \
+             on conflict (id) do update set document = excluded.document",
+        )
+        .bind(id.to_string())
+        .bind(organization.to_string())
+        .bind(gateway.to_string())
+        .bind(micros(*created_at))
+        .bind(document),
+        Row::Organization { id, name, created_at } => query(tables, "insert into {}organizations (id, name, created_at) values (?, ?, ?) \
+             on conflict (id) do update set name = excluded.name",
+        )
+        .bind(id.to_string())
+        .bind(name)
+        .bind(micros(*created_at)),
+        Row::Member { id, organization, member: Some((name, role)) } => query(tables, "insert into {}members (id, organization_id, name, role) values (?, ?, ?, ?) \
+             on conflict (id) do update set name = excluded.name, role = excluded.role",
+        )
+        .bind(id.to_string())
+        .bind(organization.to_string())
+        .bind(name)
+        .bind(role.as_str()),
+        Row::Member { id, member: None, .. } => {
+            query(tables, "delete from {}members where id = ?").bind(id.to_string())
+        }
+        Row::Token { id, organization, token: Some(token) } => query(tables, "insert into {}tokens (id, organization_id, document) values (?, ?, ?) \
+             on conflict (id) do update set document = excluded.document",
+        )
+        .bind(id.to_string())
+        .bind(organization.map(|id| id.to_string()))
+        .bind(serde_json::to_string(token).unwrap_or_default()),
+        Row::Token { id, token: None, .. } => {
+            query(tables, "delete from {}tokens where id = ?").bind(id.to_string())
+        }
+        Row::QueuePause(Some((since, by, reason))) => query(tables, "insert into {}queue_pauses (id, since, paused_by, reason) values ('queue', ?, ?, ?) \
+                 on conflict (id) do update set since = excluded.since, paused_by = excluded.paused_by, \
+                 reason = excluded.reason",
+            )
+            .bind(micros(*since))
+            .bind(by)
+            .bind(reason),
+        Row::QueuePause(None) => query(tables, "delete from {}queue_pauses"),
+    };
+    writing.execute(connection).await.map(|_| ())
+}

@@ -1,0 +1,202 @@
+//! Read models made again from the log while it grows, and jobs that were lost.
+
+use std::sync::Arc;
+
+use harness::databases::TestStore;
+use shared::{
+    clock::{Clock, SystemClock},
+    domain::gateway::{Command, patience::Patience},
+    envelope::Actor,
+    execute::{Context, execute},
+    ids::{GatewayId, OperationId, OrganizationId},
+    install::found,
+    job::Kind,
+    rebuild::rebuild,
+    register::{Desk, Registered, Registration, register},
+    steer,
+    store::{Difference, Store, Swap},
+    token,
+    vault::Vault,
+};
+
+use crate::backends;
+
+async fn register_one(store: &dyn Store, organization: OrganizationId, number: usize) -> Registered {
+    let vault = Vault::new(&[7; 32]);
+    let desk = Desk { store, clock: &SystemClock, vault: &vault };
+    let registration = Registration {
+        name: format!("gateway {number}"),
+        url: format!("ws://gateway-{number}.example:18789").parse().unwrap(),
+        workspace_root: "/ws".to_owned(),
+        token: None,
+        allow_insecure_tls: false,
+        disable_device_pairing: false,
+        patience: Patience::Background,
+    };
+    let operation = OperationId::mint(SystemClock.now());
+    register(desk, organization, registration, (operation, None), &context()).await.unwrap()
+}
+
+fn context() -> Context {
+    Context {
+        actor: Actor::command_line(),
+        request_id: None,
+        traceparent: None,
+        worker_id: None,
+        attempt: None,
+        causation_id: None,
+        only_for: None,
+    }
+}
+
+async fn cancel(store: &dyn Store, registered: Registered) {
+    let (by, reason) = ("ada".to_owned(), "on request".to_owned());
+    let command = Command::Cancel { operation: registered.operation, by, reason };
+    execute(store, &SystemClock, (registered.gateway, command), &context(), |_| {}).await.unwrap();
+}
+
+/// An installation with some history.
+async fn lived(test: &TestStore) -> OrganizationId {
+    let store = test.store.as_ref();
+    assert!(found(store, &SystemClock, &token::api()).await.unwrap());
+    let organization = store.organizations().await.unwrap().remove(0).id;
+    for number in 0..6 {
+        let registered = register_one(store, organization, number).await;
+        if number % 2 == 0 {
+            cancel(store, registered).await;
+        }
+    }
+    steer::pause(store, &SystemClock, &Actor::command_line(), "a test").await.unwrap();
+    organization
+}
+
+fn differing(differences: &[Difference]) -> Vec<(&str, u64)> {
+    let differs = differences.iter().filter(|difference| difference.differing > 0);
+    differs.map(|difference| (difference.projection, difference.differing)).collect()
+}
+
+#[tokio::test]
+async fn a_rebuilt_store_equals_the_live_one() {
+    for (name, test) in backends().await {
+        lived(&test).await;
+        let differences = rebuild(test.store.as_ref(), Swap::No, |_| {}).await.unwrap();
+        assert_eq!(differing(&differences), [], "{name}");
+        let rows: Vec<u64> = differences.iter().map(|difference| difference.rows).collect();
+        assert_eq!(rows, [0, 6, 0, 1, 1, 1, 1], "{name}");
+        assert!(differences.iter().map(|difference| difference.projection).eq(Difference::PROJECTIONS));
+    }
+}
+
+#[tokio::test]
+async fn what_differs_is_told_and_replaced_by_a_rebuild() {
+    for (name, test) in backends().await {
+        let organization = lived(&test).await;
+        let before = test.store.operations_page(organization, None, None, 100).await.unwrap();
+        test.execute("update operations set document = '{}' where status = 'pending'").await;
+        test.execute("delete from members").await;
+        test.execute("insert into organizations (id, name, created_at) values ('org-x', 'nobody', 0)").await;
+        let wrong = [("operations", 3), ("organizations", 1), ("members", 1)];
+        let looked = rebuild(test.store.as_ref(), Swap::No, |_| {}).await.unwrap();
+        assert_eq!(differing(&looked), wrong, "{name}");
+        let swapped = rebuild(test.store.as_ref(), Swap::Yes, |_| {}).await.unwrap();
+        assert_eq!(differing(&swapped), wrong, "{name}");
+        let again = rebuild(test.store.as_ref(), Swap::No, |_| {}).await.unwrap();
+        assert_eq!(differing(&again), [], "{name}");
+        let after = test.store.operations_page(organization, None, None, 100).await.unwrap();
+        assert_eq!(after, before, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_that_was_stopped_goes_on_where_it_was() {
+    for (name, test) in backends().await {
+        let organization = lived(&test).await;
+        let store = test.store.as_ref();
+        // As a process that was killed after its first step leaves it: filled up to there, and no further.
+        assert_eq!(store.shadow_begin().await.unwrap(), 0, "{name}");
+        let mut folder = shared::rebuild::Folder::default();
+        let mut rows = vec![];
+        for event in store.log_page(0, 4).await.unwrap() {
+            rows.extend(folder.fold(&event).unwrap());
+        }
+        assert!(store.shadow_fill(shared::store::plan::last_of_each(rows), 0, 4).await.unwrap(), "{name}");
+        assert!(!store.shadow_fill(vec![], 0, 4).await.unwrap(), "{name}: nobody fills it twice");
+        assert_eq!(store.shadow_begin().await.unwrap(), 4, "{name}");
+        register_one(store, organization, 99).await;
+        let mut reached = vec![];
+        let differences = rebuild(store, Swap::Yes, |position| reached.push(position)).await.unwrap();
+        assert_eq!(differing(&differences), [], "{name}");
+        assert_eq!(reached, [store.head().await.unwrap().position], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn commits_go_on_during_a_rebuild() {
+    for (name, test) in backends().await {
+        let organization = lived(&test).await;
+        let store = Arc::clone(&test.store);
+        let writing = tokio::spawn(async move {
+            for number in 100..130 {
+                register_one(store.as_ref(), organization, number).await;
+            }
+        });
+        let mut rebuilds = 0;
+        while !writing.is_finished() {
+            let differences = rebuild(test.store.as_ref(), Swap::Yes, |_| {}).await.unwrap();
+            assert_eq!(differing(&differences), [], "{name}");
+            rebuilds += 1;
+        }
+        writing.await.unwrap();
+        assert!(rebuilds > 0, "{name}");
+        assert_eq!(
+            test.store.operations_page(organization, None, None, 100).await.unwrap().len(),
+            36,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_lost_queue_is_made_again() {
+    for (name, test) in backends().await {
+        lived(&test).await;
+        let store = test.store.as_ref();
+        let plain = async || {
+            let queue = store.jobs().await.unwrap().into_iter();
+            let mut jobs: Vec<(GatewayId, Kind)> =
+                queue.map(|queued| (queued.job.gateway, queued.job.kind)).collect();
+            jobs.sort_by_key(|(gateway, kind)| (*gateway, kind.as_str()));
+            jobs
+        };
+        let before = plain().await;
+        let waits = before.iter().filter(|(_, kind)| *kind == Kind::ProvisionGateway).count();
+        assert_eq!(waits, 6, "{name}");
+        assert_eq!(steer::reconcile(store, &SystemClock).await.unwrap(), [], "{name}");
+        test.execute("delete from jobs").await;
+        let enqueued = steer::reconcile(store, &SystemClock).await.unwrap();
+        let of = |wanted| enqueued.iter().filter(|(_, kind)| *kind == wanted).count();
+        assert_eq!((of(Kind::ProvisionGateway), of(Kind::EraseToken)), (3, 3), "{name}");
+        assert_eq!(steer::reconcile(store, &SystemClock).await.unwrap(), [], "{name}: once is enough");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_does_to_the_queue_is_in_the_log() {
+    for (name, test) in backends().await {
+        lived(&test).await;
+        let (store, actor) = (test.store.as_ref(), Actor::command_line());
+        assert!(!steer::pause(store, &SystemClock, &actor, "again").await.unwrap(), "{name}");
+        assert!(steer::resume(store, &SystemClock, &actor).await.unwrap(), "{name}");
+        assert!(!steer::resume(store, &SystemClock, &actor).await.unwrap(), "{name}");
+        let job = store.jobs().await.unwrap().remove(1).job;
+        steer::retry(store, &SystemClock, &actor, job.id).await.unwrap();
+        assert!(
+            steer::cancel(store, &SystemClock, &actor, job.id).await.is_err(),
+            "{name}: it would come back"
+        );
+        let events = store.load(&shared::envelope::StreamId::queue()).await.unwrap();
+        let names: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
+        assert_eq!(names, ["QueuePaused", "QueueResumed", "JobRetried"], "{name}");
+        assert!(events.iter().all(|event| event.parse_metadata().unwrap().actor == actor), "{name}");
+    }
+}
