@@ -16,5 +16,5 @@ pub use client::{Client, Refused};
 pub use gateway::Gateway;
 pub use held::Held;
 pub use install::note;
-pub use options::{Auth, Options, SECRET, Version};
+pub use options::{Auth, Options, Version};
 pub use proxy::Proxy;

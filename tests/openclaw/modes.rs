@@ -1,6 +1,6 @@
 //! The ways in beside a token over plain WebSocket.
 
-use harness::openclaw::{Auth, Gateway, Held, Options, Proxy, Version};
+use harness::openclaw::{Auth, Gateway, Options, Proxy, Version};
 use serde_json::json;
 
 use crate::registration::{MissionControl, Refusal, Registration};
@@ -18,7 +18,7 @@ async fn a_2026_6_11_without_auth_is_registered_beside_a_strangers_agent() {
 async fn without_auth(version: Version) {
     let mut gateway = Gateway::start(Options { auth: Auth::None, ..Options::new(version) }).await;
     add_stranger(&gateway).await;
-    let before = Held::read(&mut gateway.client().await).await;
+    let before = gateway.held().await;
     // These versions give everybody the heartbeat of agents.defaults.
     assert_eq!(before.heartbeat("stranger").as_deref(), Some("45m"));
 
@@ -27,7 +27,7 @@ async fn without_auth(version: Version) {
     let registered = control.register(&Registration::of(&gateway, &proxy)).await.expect("it is registered");
     assert_eq!(proxy.connections(), 1 + gateway.restarts());
 
-    let after = Held::read(&mut gateway.client().await).await;
+    let after = gateway.held().await;
     assert_eq!(after.heartbeat("main").as_deref(), Some("45m"));
     assert_eq!(after.heartbeat("stranger").as_deref(), Some("45m"));
     assert_eq!(after.files("stranger"), before.files("stranger"));
@@ -99,7 +99,7 @@ async fn with_tls_and_a_password(version: Version) {
     let restarts = gateway.restarts() - before;
     let looks = proxy.connections() - wrong - 1 - restarts;
     assert!(looks <= 1, "{looks} connections more than 1 + {restarts} restarts");
-    let held = Held::read(&mut gateway.client().await).await;
+    let held = gateway.held().await;
     assert!(held.agent(&registered.on_gateway()).is_some());
     control.stop().await;
     gateway.stop().await;
@@ -132,10 +132,11 @@ async fn as_control_ui(version: Version) {
     registration.token = gateway.secret().map(ToOwned::to_owned);
     let registered = control.register(&registration).await.expect("it is registered");
     assert_eq!(proxy.connections(), 2 + gateway.restarts());
-    let mut client = gateway.client().await;
-    let held = Held::read(&mut client).await;
-    assert!(held.agent(&registered.on_gateway()).is_some());
-    assert_eq!(client.ok("device.pair.list", json!({})).await.get("paired"), devices.get("paired"));
+    assert!(gateway.held().await.agent(&registered.on_gateway()).is_some());
+    assert_eq!(
+        gateway.client().await.ok("device.pair.list", json!({})).await.get("paired"),
+        devices.get("paired")
+    );
     control.stop().await;
     gateway.stop().await;
 }
@@ -145,7 +146,7 @@ async fn a_2026_9_6_tells_that_it_has_no_control_ui_mode_any_more() {
     let options = Options { control_ui: true, ..Options::new(Version::V2026_9_6) };
     let mut gateway = Gateway::start(options).await;
     let control = MissionControl::start().await;
-    let before = Held::read(&mut gateway.client().await).await;
+    let before = gateway.held().await;
     let proxy = Proxy::before(&gateway).await;
     let mut registration = Registration::of(&gateway, &proxy);
     registration.disable_device_pairing = true;
@@ -153,7 +154,7 @@ async fn a_2026_9_6_tells_that_it_has_no_control_ui_mode_any_more() {
     assert_eq!(refusal.what(), (502, "gateway_pairing_required", "handshake"), "{refusal:?}");
     assert!(refusal.text("detail").contains("disable_device_pairing: false"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1);
-    let after = Held::read(&mut gateway.client().await).await;
+    let after = gateway.held().await;
     assert_eq!((after.entries(), after.settings()), (before.entries(), before.settings()));
     control.stop().await;
     gateway.stop().await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::openclaw::{Client, Gateway, Held, Options, Proxy, Version};
+use harness::openclaw::{Client, Gateway, Options, Proxy, Version};
 use serde_json::{Value, json};
 
 use crate::registration::{MissionControl, Registration};
@@ -53,7 +53,7 @@ async fn registered_once(control: &MissionControl, gateway: &mut Gateway, operat
     let registered = control.outcome(operation).await.expect("it is registered");
     let id = registered.on_gateway();
     gateway.until_run_of(&id).await;
-    let held = Held::read(&mut gateway.client().await).await;
+    let held = gateway.held().await;
     assert_eq!(held.agent_ids(), ["main".to_owned(), id.clone()]);
     // Written; a 2026.9.6 that was killed while it took a change over takes over the next one 5 minutes later.
     assert_eq!(held.entries()[&id].pointer("/heartbeat/every"), Some(&json!("30m")));

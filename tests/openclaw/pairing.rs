@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::openclaw::{Gateway, Held, Options, Proxy, Version};
+use harness::openclaw::{Gateway, Options, Proxy, Version};
 use serde_json::json;
 
 use crate::registration::{MissionControl, Registration};
@@ -25,7 +25,7 @@ async fn a_remote_2026_2_9_is_registered_once_our_device_is_approved() {
 async fn approved(version: Version) {
     let mut gateway = Gateway::start(Options { behind_proxy: true, ..Options::new(version) }).await;
     let control = MissionControl::start().await;
-    let before = Held::read(&mut gateway.client().await).await;
+    let before = gateway.held().await;
     let proxy = Proxy::forwarding_for(&gateway, "203.0.113.9").await;
     let registration = Registration::of(&gateway, &proxy);
 
@@ -34,20 +34,37 @@ async fn approved(version: Version) {
     assert_eq!(proxy.connections(), 1);
     let request = refusal.text("pairing_request_id");
     assert!(refusal.text("detail").contains(&format!("openclaw devices approve {request}")), "{refusal:?}");
-    assert_eq!(Held::read(&mut gateway.client().await).await.entries(), before.entries());
+    assert_eq!(gateway.held().await.entries(), before.entries());
 
     let waiting = control.begin(&registration).await;
     until_it_waits(&control, &waiting).await;
     approve(&gateway, refusal.text("device_id"), request).await;
     let connections = proxy.connections();
     let first = control.outcome(&waiting).await.expect("it is registered as soon as it may");
+    // While an agent is at work 2026.6.11 leaves new connections unanswered.
+    gateway.until_run_of(&first.on_gateway()).await;
     let second = control.retry(refusal.text("gateway_id")).await.expect("it is registered");
     assert_eq!(proxy.connections(), connections + 2 + gateway.restarts());
 
-    let held = Held::read(&mut gateway.client().await).await;
-    for agent in [first, second] {
+    let held = gateway.held().await;
+    for agent in [&first, &second] {
         assert!(held.agent(&agent.on_gateway()).is_some());
     }
+
+    gateway.until_run_of(&second.on_gateway()).await;
+
+    // What the gateway issued to our device outlives its token.
+    gateway.stop().await;
+    gateway.change_secret("another-secret-0815");
+    gateway.start_again().await;
+    let status = control.status(&first).await;
+    assert_eq!(status["connected"], json!(true), "{status}");
+    assert_eq!(
+        control.register(&registration).await.expect_err("a new one has none").what().1,
+        "gateway_auth_failed"
+    );
+    control.remove(&second).await.expect("it is removed");
+    assert!(gateway.held().await.agent(&second.on_gateway()).is_none());
     control.stop().await;
     gateway.stop().await;
 }

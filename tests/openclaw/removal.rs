@@ -27,7 +27,7 @@ async fn removed(version: Version) {
     let registration = Registration::of(&gateway, &proxy);
     let kept = control.register(&registration).await.expect("it is registered");
     gateway.until_run_of(&kept.on_gateway()).await;
-    let before = Held::read(&mut gateway.client().await).await;
+    let before = gateway.held().await;
     let status = control.status(&kept).await;
     assert_eq!((&status["connected"], &status["runtime_version"]), (&json!(true), &json!(version.number())));
     assert_eq!(status["main_session"], json!(format!("agent:{}:main", kept.on_gateway())));
@@ -38,7 +38,7 @@ async fn removed(version: Version) {
     gateway.until_run_of(&gone.on_gateway()).await;
     control.remove(&gone).await.expect("it is removed");
 
-    let after = Held::read(&mut gateway.client().await).await;
+    let after = gateway.held().await;
     assert_gone(&gateway, &after, &gone);
     assert_eq!(after.entries(), before.entries());
     assert_eq!(after.settings(), before.settings());
@@ -49,7 +49,7 @@ async fn removed(version: Version) {
     }
 
     control.remove(&kept).await.expect("it is removed");
-    let empty = Held::read(&mut gateway.client().await).await;
+    let empty = gateway.held().await;
     assert_gone(&gateway, &empty, &kept);
     assert_eq!(empty.agent_ids(), ["main"]);
     assert_eq!(empty.heartbeat("main").as_deref(), Some("45m"));
@@ -79,7 +79,7 @@ async fn unwritable_workspace(
     let refusal = control.register(&registration).await.expect_err("there can be no workspace");
     assert_eq!(refusal.what(), (502, "gateway_provisioning_failed", "agent"), "{refusal:?}");
     assert!(refusal.text("detail").contains("workspace_root"), "{refusal:?}");
-    let after = Held::read(&mut gateway.client().await).await;
+    let after = gateway.held().await;
     assert_eq!(after.entries(), before.entries());
     assert_eq!(after.agent_ids(), before.agent_ids());
 }

@@ -27,18 +27,18 @@ async fn two_registrations_at_2026_2_9_make_two_agents_and_touch_nothing_else() 
 async fn two_registrations(version: Version) {
     let mut gateway = Gateway::start(Options::new(version)).await;
     let control = MissionControl::start().await;
-    let untouched = Held::read(&mut gateway.client().await).await;
+    let untouched = gateway.held().await;
     assert_eq!(untouched.heartbeat("main").as_deref(), Some("45m"));
 
     let first = register_once(&control, &gateway, version).await;
     gateway.until_run_of(&first.on_gateway()).await;
-    let after_first = Held::read(&mut gateway.client().await).await;
+    let after_first = gateway.held().await;
     assert_provisioned(&control, &gateway, &after_first, &first);
     assert_others_unchanged(&untouched, &after_first, &first.on_gateway());
 
     let second = register_once(&control, &gateway, version).await;
     gateway.until_run_of(&second.on_gateway()).await;
-    let after_second = Held::read(&mut gateway.client().await).await;
+    let after_second = gateway.held().await;
     assert_provisioned(&control, &gateway, &after_second, &second);
     assert_others_unchanged(&after_first, &after_second, &second.on_gateway());
     for agent in [&first, &second] {
@@ -53,7 +53,7 @@ async fn two_registrations(version: Version) {
     assert_eq!(refusal.what(), (502, "gateway_auth_failed", "handshake"), "{refusal:?}");
     assert!(refusal.text("detail").contains("token mismatch"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1, "a wrong token is sent once");
-    assert_eq!(Held::read(&mut gateway.client().await).await.entries(), after_second.entries());
+    assert_eq!(gateway.held().await.entries(), after_second.entries());
 
     registration.url = proxy.url().replace("ws://", "wss://");
     let refusal = control.register(&registration).await.expect_err("there is no TLS");

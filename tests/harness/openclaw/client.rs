@@ -20,7 +20,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 
-use super::{Auth, Options, SECRET, tls};
+use super::{Auth, Options, tls};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
@@ -109,7 +109,7 @@ impl Client {
                 break frame.get("payload").cloned().unwrap_or_default();
             }
         };
-        client.hello = client.request("connect", connect_params(&challenge, options.auth)).await?;
+        client.hello = client.request("connect", connect_params(&challenge, options)).await?;
         Ok(client)
     }
 
@@ -126,12 +126,15 @@ impl Client {
     ///
     /// When it is refused, or not answered.
     pub async fn ok(&mut self, method: &str, params: Value) -> Value {
+        self.patient(method, params).await.unwrap_or_else(|refused| panic!("{method}: {refused}"))
+    }
+
+    pub(super) async fn patient(&mut self, method: &str, params: Value) -> Result<Value, Refused> {
         let until = Instant::now() + BUSY_LIMIT;
         loop {
             match self.request(method, params.clone()).await {
-                Ok(payload) => return payload,
                 Err(refused) if refused.is_passing() && Instant::now() < until => {}
-                Err(refused) => panic!("{method}: {refused}"),
+                answer => return answer,
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -180,20 +183,20 @@ impl Client {
 }
 
 /// As a device of the harness, with the claim signed in form v2.
-fn connect_params(challenge: &Value, auth: Auth) -> Value {
+fn connect_params(challenge: &Value, Options { auth, secret, .. }: &Options) -> Value {
     let key = SigningKey::from_bytes(&[42; 32]);
     let public = key.verifying_key().to_bytes();
     let device = hex::encode(Sha256::digest(public));
     let nonce = challenge.get("nonce").and_then(Value::as_str).unwrap_or_default();
     let at = challenge.get("ts").cloned().unwrap_or_default();
-    let token = if auth == Auth::Token { SECRET } else { "" };
+    let token = if *auth == Auth::Token { secret } else { "" };
     let scopes = SCOPES.join(",");
     let claim = format!("v2|{device}|gateway-client|backend|operator|{scopes}|{at}|{token}|{nonce}");
     let signature = BASE64_URL_SAFE_NO_PAD.encode(key.sign(claim.as_bytes()).to_bytes());
     let public = BASE64_URL_SAFE_NO_PAD.encode(public);
     let credential = match auth {
-        Auth::Token => json!({"token": SECRET}),
-        Auth::Password => json!({"password": SECRET}),
+        Auth::Token => json!({"token": secret}),
+        Auth::Password => json!({"password": secret}),
         Auth::None => json!({}),
     };
     json!({

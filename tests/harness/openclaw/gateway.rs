@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Auth, Client, Options, Refused, SECRET,
+    Auth, Client, Held, Options, Refused,
     install::{Installed, installed, note},
     process::{Process, Slot, slot},
 };
@@ -146,8 +146,21 @@ impl Gateway {
 
     /// What a client must show to be let in.
     #[must_use]
-    pub fn secret(&self) -> Option<&'static str> {
-        (self.options.auth != Auth::None).then_some(SECRET)
+    pub fn secret(&self) -> Option<&str> {
+        (self.options.auth != Auth::None).then_some(self.options.secret.as_str())
+    }
+
+    /// Gives a stopped one another token or password.
+    ///
+    /// # Panics
+    ///
+    /// When its configuration cannot be written.
+    pub fn change_secret(&mut self, secret: &str) {
+        let path = self.path("openclaw.json");
+        let config = fs::read_to_string(&path).expect("its configuration can be read");
+        let config = config.replace(&self.options.secret, secret);
+        fs::write(&path, config).expect("its configuration can be written");
+        secret.clone_into(&mut self.options.secret);
     }
 
     /// A client of its own, with full rights.
@@ -157,6 +170,28 @@ impl Gateway {
     /// When it is not let in.
     pub async fn client(&self) -> Client {
         self.try_client().await.unwrap_or_else(|refused| panic!("no connection to the gateway: {refused}"))
+    }
+
+    /// What it holds now. Read again from the start if it restarts meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When it refuses to tell, or restarts again and again.
+    pub async fn held(&self) -> Held {
+        let until = Instant::now() + RUN_LIMIT;
+        loop {
+            let read = match self.try_client().await {
+                Ok(mut client) => Held::read(&mut client).await,
+                Err(refused) => Err(refused),
+            };
+            match read {
+                Ok(held) => return held,
+                Err(Refused::Gone(_)) if Instant::now() < until => {}
+                Err(refused) if !refused.is_final() && Instant::now() < until => {}
+                Err(refused) => panic!("it does not tell what it holds: {refused}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn try_client(&self) -> Result<Client, Refused> {

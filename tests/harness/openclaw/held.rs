@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::Client;
+use super::{Client, Refused};
 
 /// Every file that any version lets an agent have.
 const FILES: [&str; 8] = [
@@ -30,17 +30,12 @@ pub struct Held {
 }
 
 impl Held {
-    /// Reads all of it.
-    ///
-    /// # Panics
-    ///
-    /// When a read is refused.
-    pub async fn read(client: &mut Client) -> Self {
-        let agents = client.ok("agents.list", json!({})).await;
-        let config = client.ok("config.get", json!({})).await;
-        let sessions = client.ok("sessions.list", json!({"limit": 500})).await;
-        let cron = client.ok("cron.list", json!({"includeDisabled": true})).await;
-        let status = client.ok("status", json!({})).await;
+    pub(super) async fn read(client: &mut Client) -> Result<Self, Refused> {
+        let agents = client.patient("agents.list", json!({})).await?;
+        let config = client.patient("config.get", json!({})).await?;
+        let sessions = client.patient("sessions.list", json!({"limit": 500})).await?;
+        let cron = client.patient("cron.list", json!({"includeDisabled": true})).await?;
+        let status = client.patient("status", json!({})).await?;
         let mut held = Self {
             agents: part(&agents, "/agents"),
             config: part(&config, "/config"),
@@ -50,10 +45,10 @@ impl Held {
             files: BTreeMap::new(),
         };
         for agent in held.agent_ids() {
-            let files = files(client, &agent).await;
+            let files = files(client, &agent).await?;
             held.files.insert(agent, files);
         }
-        held
+        Ok(held)
     }
 
     /// The ids of `agents.list`.
@@ -144,18 +139,20 @@ impl Held {
     }
 }
 
-async fn files(client: &mut Client, agent: &str) -> BTreeMap<String, String> {
+async fn files(client: &mut Client, agent: &str) -> Result<BTreeMap<String, String>, Refused> {
     let mut files = BTreeMap::new();
     for name in FILES {
-        // Newer gateways refuse some of the names, and a file may be missing: both mean that there is none.
-        let answer = client.request("agents.files.get", json!({"agentId": agent, "name": name})).await;
-        if let Ok(answer) = answer
-            && let Some(content) = answer.pointer("/file/content").and_then(Value::as_str)
-        {
-            files.insert(name.to_owned(), content.to_owned());
+        match client.request("agents.files.get", json!({"agentId": agent, "name": name})).await {
+            Ok(answer) => {
+                let content = answer.pointer("/file/content").and_then(Value::as_str);
+                files.extend(content.map(|content| (name.to_owned(), content.to_owned())));
+            }
+            // Newer gateways refuse some of the names.
+            Err(Refused::Said(_)) => {}
+            Err(gone) => return Err(gone),
         }
     }
-    files
+    Ok(files)
 }
 
 fn part(answer: &Value, pointer: &str) -> Value {

@@ -4,9 +4,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// The gateway's token or password.
-pub const SECRET: &str = "gateway-secret-4711";
-
 /// A release that the tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
@@ -33,9 +30,9 @@ impl Version {
 /// What a client has to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
-    /// [`SECRET`] in `auth.token`.
+    /// The secret in `auth.token`.
     Token,
-    /// [`SECRET`] in `auth.password`.
+    /// The secret in `auth.password`.
     Password,
     /// Nothing; not on 2026.2.9.
     None,
@@ -48,6 +45,8 @@ pub struct Options {
     pub version: Version,
     /// What it asks for.
     pub auth: Auth,
+    /// Its token or password.
+    pub secret: String,
     /// Whether it lets in a Control UI without a device (`dangerouslyDisableDeviceAuth`).
     pub control_ui: bool,
     /// Whether it serves TLS, with a certificate it makes itself.
@@ -62,15 +61,15 @@ impl Options {
     /// With a token, and nothing special.
     #[must_use]
     pub fn new(version: Version) -> Self {
-        let (auth, extra) = (Auth::Token, Value::Null);
-        Self { version, auth, control_ui: false, tls: false, behind_proxy: false, extra }
+        let (auth, secret, extra) = (Auth::Token, "gateway-secret-4711".to_owned(), Value::Null);
+        Self { version, auth, secret, control_ui: false, tls: false, behind_proxy: false, extra }
     }
 
     /// The configuration file. The heartbeat of everybody is one that no default has, so that a lost one shows.
     pub(super) fn config(&self, folder: &Path, port: u16) -> Value {
         let auth = match self.auth {
-            Auth::Token => json!({"mode": "token", "token": SECRET}),
-            Auth::Password => json!({"mode": "password", "password": SECRET}),
+            Auth::Token => json!({"mode": "token", "token": self.secret}),
+            Auth::Password => json!({"mode": "password", "password": self.secret}),
             Auth::None => json!({"mode": "none"}),
         };
         let mut config = json!({

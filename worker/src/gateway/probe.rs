@@ -19,10 +19,13 @@ use super::{
     Dialer,
     connect::timed_out,
     handshake::Mode,
-    refusal::Refused,
+    refusal::{self, Refused},
     session::{Session, Target},
     tls::Certificate,
 };
+
+const READ: &str = "operator.read";
+const ADMIN: &str = "operator.admin";
 
 /// What was learnt of a gateway that lets us in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +77,10 @@ pub async fn verify(session: &mut Session<'_>, minimum: &Version) -> Result<Veri
     if let Some(told) = &told {
         check_version(told, minimum)?;
     }
+    let missing = missing_scopes(hello.scopes.as_deref());
+    if !missing.is_empty() {
+        return Err(refusal::of_scopes(&missing).into());
+    }
     let telling = Instant::now();
     let config = session.call("config.get", json!({})).await?;
     let runtime_version = match told {
@@ -95,6 +102,17 @@ pub async fn verify(session: &mut Session<'_>, minimum: &Version) -> Result<Veri
         scopes: hello.scopes.unwrap_or_default().iter().take(64).map(|scope| sanitize(scope, [])).collect(),
         latency_ms: u64::try_from(hello.latency.as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// What hello does not grant of what is needed; nothing where it does not tell, then the calls themselves do.
+fn missing_scopes(granted: Option<&[String]>) -> Vec<&'static str> {
+    let Some(granted) = granted else { return Vec::new() };
+    let has = |scope: &str| granted.iter().any(|granted| granted == scope);
+    // The right to administer includes the right to read.
+    if has(ADMIN) {
+        return Vec::new();
+    }
+    [READ, ADMIN].into_iter().filter(|scope| !has(scope)).collect()
 }
 
 async fn version_elsewhere(
@@ -146,6 +164,21 @@ fn version_failure(cause: Cause, detail: String, runtime: Option<&str>, minimum:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_hello_does_not_grant_is_listed() {
+        let missing = |granted: &[&str]| {
+            missing_scopes(Some(&granted.iter().map(ToString::to_string).collect::<Vec<_>>()))
+        };
+        assert_eq!(missing(&[]), [READ, ADMIN]);
+        assert_eq!(missing(&[READ, "operator.pairing"]), [ADMIN]);
+        assert!(missing(&[ADMIN]).is_empty() && missing_scopes(None).is_empty());
+        let detail = refusal::of_scopes(&missing(&[])).detail;
+        assert!(
+            detail.starts_with("The gateway did not grant operator.read and operator.admin. "),
+            "{detail}"
+        );
+    }
 
     #[test]
     fn a_version_is_enough_too_low_or_unknown() {

@@ -163,6 +163,13 @@ const SCOPE: &str = "Mission Control needs operator.read and operator.admin. Wit
     gateway needs gateway.controlUi.dangerouslyDisableDeviceAuth: true and a restart; else approve the device with \
     these scopes.";
 
+/// The connection was granted less than provisioning needs, as hello tells it.
+#[must_use]
+pub fn of_scopes(missing: &[&str]) -> Failure {
+    let detail = format!("The gateway did not grant {}. {SCOPE}", missing.join(" and "));
+    Failure::new(Stage::Handshake, Cause::ScopeMissing, detail)
+}
+
 /// How the gateway refused a call at this stage.
 #[must_use]
 pub fn of_call(stage: Stage, method: &str, error: &ErrorBody, secrets: &[Secret]) -> Refused {
