@@ -1,7 +1,9 @@
 //! Many processes on one database, killed, stopped and started again, and a database that goes away.
 #![expect(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "what is not there must fail the test"
 )]
