@@ -25,15 +25,15 @@ pub fn program(name: &str) -> PathBuf {
     }
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--locked", "--workspace", "--bin", name]).current_dir(root);
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--locked", "--workspace", "--bin", name]).current_dir(root);
     // What cargo tells a test about its package would make build scripts run again, and all that follows them.
     for (variable, _) in std::env::vars_os() {
         if variable.to_str().is_some_and(is_of_package) {
-            build.env_remove(variable);
+            command.env_remove(variable);
         }
     }
-    let built = build.output().expect("cargo can be run");
+    let built = command.output().expect("cargo can be run");
     assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
     // The test itself lies in the folder `deps` beside the programs.
     let own = std::env::current_exe().expect("the test knows where it is");
@@ -194,7 +194,13 @@ pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-pub(crate) fn free_port() -> u16 {
+/// A port of 127.0.0.1 that is free now.
+///
+/// # Panics
+///
+/// If loopback cannot be used.
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback can be bound");
     listener.local_addr().expect("a bound socket has an address").port()
 }
