@@ -3,10 +3,10 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "what is not there must fail the test"
 )]
+#![expect(clippy::print_stdout, reason = "a measured time is worth more than that it was short enough")]
 
 mod client;
 mod migrate;
@@ -49,12 +49,11 @@ async fn organization(store: &dyn Store) -> OrganizationId {
 }
 
 /// The process among these that holds the one running job. A worker's name carries its process id.
-async fn holder<'a>(store: &dyn Store, workers: &'a mut [Process]) -> (&'a mut Process, usize) {
+async fn holder<'a>(store: &dyn Store, workers: &'a mut [Process]) -> &'a mut Process {
     let queued = store.jobs().await.unwrap();
     let (worker, _) = queued.iter().find_map(|queued| queued.leased.clone()).expect("a job is held");
     let is_holder = |process: &Process| worker.contains(&format!("-{}-", process.id()));
-    let index = workers.iter().position(is_holder).expect("one of these holds it");
-    (&mut workers[index], index)
+    workers.iter_mut().find(|process| is_holder(process)).expect("one of these holds it")
 }
 
 /// Agents that registrations made on a gateway.

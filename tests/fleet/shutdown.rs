@@ -79,7 +79,7 @@ async fn a_stopped_worker_hands_back_what_does_not_end_and_another_one_takes_it_
     let hanging = Hanging::at(&[&api], &home, 1).await;
     let store = home.database.open().await;
     let before = hanging.held.count();
-    let (worker, _) = holder(store.as_ref(), &mut workers).await;
+    let worker = holder(store.as_ref(), &mut workers).await;
     worker.terminate();
     assert_eq!(worker.ended().await, Some(0));
     hanging.is_taken_up(before).await;

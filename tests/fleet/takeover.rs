@@ -39,7 +39,7 @@ async fn the_work_of_a_killed_worker_is_taken_over_within_ten_seconds() {
     held.arrived().await;
     let store = home.database.open().await;
     let calls_before = held.count();
-    let (worker, _) = holder(store.as_ref(), &mut workers).await;
+    let worker = holder(store.as_ref(), &mut workers).await;
     worker.kill();
     let killed = Instant::now();
     until("another worker calls", PROMISED, || held.count() > calls_before).await;

@@ -194,7 +194,13 @@ pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-pub(crate) fn free_port() -> u16 {
+/// A port of 127.0.0.1 that is free now.
+///
+/// # Panics
+///
+/// If loopback cannot be used.
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback can be bound");
     listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -69,6 +69,9 @@ pub struct Options {
     pub hurry: u32,
     /// Fixed challenge and clock.
     pub challenge: Option<Challenge>,
+    /// Each connection finds the gateway as it was at the start, and no other sees what it does: for measurements, in
+    /// which a gateway that fills up would be what is measured.
+    pub forgets: bool,
 }
 
 impl Default for Options {
@@ -95,6 +98,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             hurry: 10,
             challenge: None,
+            forgets: false,
         }
     }
 }

@@ -102,7 +102,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             }
             dialled = accept(listener.as_ref()) => {
                 shared.state().dials += 1;
-                connections.spawn(serve_one(Arc::clone(&shared), tls.clone(), dialled));
+                let shared = if shared.options.forgets {
+                    Arc::new(Shared::new(shared.options.clone(), shared.port))
+                } else {
+                    Arc::clone(&shared)
+                };
+                connections.spawn(serve_one(shared, tls.clone(), dialled));
             }
             Some(_) = connections.join_next() => {}
         }
