@@ -8,7 +8,7 @@ use shared::{
     domain::organization::{Role, Token},
     envelope::Actor,
     execute::Context,
-    ids::OrganizationId,
+    ids::{AgentId, OrganizationId},
     store::{Credential, StoreError},
     token,
 };
@@ -147,6 +147,50 @@ impl FromRequestParts<App> for Admin {
         }
         Ok(Self(member))
     }
+}
+
+/// A main agent that calls by itself, within its limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Agent(pub AgentId);
+
+impl FromRequestParts<App> for Agent {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        if !app.prepared.is_set() {
+            return Err(StoreError::Closed.into());
+        }
+        let secret =
+            agent_token(&parts.headers).ok_or_else(|| not_an_agent("There is no usable agent token"))?;
+        let agent = match app.store.credential(&token::hash(secret)).await? {
+            Some(Credential::Agent { agent }) => agent,
+            Some(Credential::Token { .. }) => {
+                return Err(forbidden("Only an agent's own token is good here."));
+            }
+            None => return Err(not_an_agent("The agent token is not known")),
+        };
+        app.beats.count(agent).map_err(|wait| {
+            let seconds = wait.as_secs() + 1;
+            let detail = format!("This agent calls too often. Wait {seconds} s.");
+            Failure::new(&codes::RATE_LIMITED, detail).with(header::RETRY_AFTER, &seconds.to_string())
+        })?;
+        Ok(Self(agent))
+    }
+}
+
+/// The token of exactly one `X-Agent-Token` header, else of `Authorization`.
+fn agent_token(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all("x-agent-token").iter();
+    match (values.next(), values.next()) {
+        (None, _) => bearer(headers),
+        (Some(value), None) => value.to_str().ok().map(str::trim).filter(|token| !token.is_empty()),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn not_an_agent(what: &str) -> Failure {
+    let detail = format!("{what}. Send the AUTH_TOKEN of TOOLS.md in the header `X-Agent-Token`.");
+    Failure::new(&codes::UNAUTHENTICATED, detail).with(header::WWW_AUTHENTICATE, "Bearer")
 }
 
 /// The bearer token of exactly one `Authorization` header.

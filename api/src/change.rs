@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{http::HeaderMap, response::Response};
 use shared::{
-    commit::Commit,
+    commit::{Commit, SecretChange},
     domain::gateway::{Command, Gateway, Known, Refusal, patience::Patience},
     execute::{ExecuteError, execute, load},
     ids::{GatewayId, JobId, OperationId},
@@ -83,6 +83,27 @@ pub async fn owned(app: &App, member: &Member, id: GatewayId) -> Result<Box<Know
     }
 }
 
+/// What is done by a job.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// To what.
+    pub known: &'a Known,
+    /// By which job.
+    pub kind: Kind,
+    /// Where the job dials.
+    pub gateway_key: String,
+    /// What is sealed or erased with the first event.
+    pub secrets: Vec<SecretChange>,
+}
+
+impl<'a> Change<'a> {
+    /// A job that dials the gateway where it is.
+    #[must_use]
+    pub fn of(known: &'a Known, kind: Kind) -> Self {
+        Self { known, kind, gateway_key: known.request.url.key(), secrets: vec![] }
+    }
+}
+
 /// Records a command together with its job, then waits as the caller prefers.
 ///
 /// # Errors
@@ -91,29 +112,31 @@ pub async fn owned(app: &App, member: &Member, id: GatewayId) -> Result<Box<Know
 pub async fn start(
     app: &App,
     member: &Member,
-    (known, kind): (&Known, Kind),
+    change: Change<'_>,
     wait: Wait,
     command: impl FnOnce(OperationId) -> Command,
 ) -> Result<Response, Failure> {
     let operation = OperationId::mint(app.clock.now());
     let waiter = wait.register(app, operation);
     let context = member.context();
+    let gateway = change.known.request.gateway;
     let enqueue = |commit: &mut Commit| {
+        commit.secrets.clone_from(&change.secrets);
         commit.jobs.push(Job {
             id: JobId::mint(commit.recorded_at),
-            kind,
-            gateway: known.request.gateway,
+            kind: change.kind,
+            gateway,
             operation,
-            gateway_key: known.request.url.key(),
+            gateway_key: change.gateway_key.clone(),
             run_at: commit.recorded_at,
             attempt: 1,
             created_at: commit.recorded_at,
             traceparent: context.traceparent.clone(),
         });
     };
-    let target = (known.request.gateway, command(operation));
+    let target = (gateway, command(operation));
     let executed = execute(app.store.as_ref(), app.clock.as_ref(), target, &context, enqueue).await;
-    executed.map_err(|error| refused(error, &known.request.gateway.to_string()))?;
+    executed.map_err(|error| refused(error, &gateway.to_string()))?;
     wait.answer(app, waiter, operation).await
 }
 
@@ -130,6 +153,9 @@ pub fn refused(error: ExecuteError, gateway: &str) -> Failure {
             let operation = operation.to_string();
             failure(&codes::GATEWAY_BUSY, "Wait until it has ended.")
                 .change(|problem| problem.operation = Some(operation))
+        }
+        Refusal::OtherRevision { .. } => {
+            failure(&codes::PRECONDITION_FAILED, "Read the gateway again and repeat the change.")
         }
         Refusal::NotCancellable(_) => failure(&codes::GATEWAY_BUSY, "Wait until it has ended."),
         Refusal::Finished(_) => failure(&codes::OPERATION_FINISHED, "Its outcome stands."),

@@ -8,6 +8,8 @@ pub mod list;
 pub mod remove;
 pub mod retry;
 pub mod status;
+pub mod sync_templates;
+pub mod update;
 
 use shared::ids::GatewayId;
 

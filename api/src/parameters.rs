@@ -64,6 +64,11 @@ impl Parameters {
         }
     }
 
+    /// `true` or `false`; true where it is not given.
+    pub fn switch_on(&mut self, name: &str) -> bool {
+        self.text(name).is_none() || self.switch(name)
+    }
+
     /// Adds a fault of a parameter.
     pub fn refuse(&mut self, name: &str, what: &str) {
         self.faults.push(fault(name, &codes::INVALID_PARAMETER, format!("`{name}` {what}.")));

@@ -147,6 +147,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
         vault: Arc::clone(&vault),
         waiters,
         looks: Looks::default(),
+        beats: crate::agents::beats::Beats::default(),
         limits: Limits { sync_wait: settings.sync_wait, ..Limits::default() },
         metrics: Some(metrics),
         prepared: Prepared::default(),

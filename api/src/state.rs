@@ -13,6 +13,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use shared::{clock::Clock, ids::GatewayId, register::Desk, store::Store, vault::Vault, watch::Waiters};
 use tokio_util::sync::CancellationToken;
 
+use crate::agents::beats::Beats;
+
 /// Numbers of the API (DESIGN.md §6).
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -75,6 +77,8 @@ pub struct App {
     pub waiters: Waiters,
     /// Gateways that somebody looks at now.
     pub looks: Looks,
+    /// How often each agent has called lately.
+    pub beats: Beats,
     /// Numbers.
     pub limits: Limits,
     /// Renders `/metrics`; `None` where nothing collects them.

@@ -64,6 +64,7 @@ pub fn finished(operation: &OperationRead, prefer: Prefer) -> Response {
             let headers = [(header::LOCATION, location), (header::ETAG, etag(gateway.revision))];
             (headers, Json(gateway)).into_response()
         }
+        Some(OperationResult::Synced(read)) => Json(read).into_response(),
         Some(OperationResult::Done(done)) => Json(done).into_response(),
         None => {
             let detail = "The operation has ended without an outcome that can be shown.";

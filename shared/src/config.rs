@@ -43,6 +43,9 @@ pub struct Work {
     /// How often a main agent checks in; 0 writes no heartbeat.
     #[arg(long, env = "AGENT_HEARTBEAT_EVERY", default_value = "30m", value_parser = duration)]
     pub agent_heartbeat_every: Duration,
+    /// Folder of the operator's own templates of the agents' files, for example `SOUL.md.j2`.
+    #[arg(long, env = "TEMPLATES_DIR")]
+    pub templates_dir: Option<PathBuf>,
     /// Jobs at once.
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub concurrency: u32,

@@ -15,6 +15,14 @@ pub enum Kind {
     RemoveMainAgent,
     /// Erase the sealed token of a failed registration.
     EraseToken,
+    /// Try a change of a registered gateway, and let it take effect.
+    UpdateGateway,
+    /// Write the agents anew from the templates.
+    SyncTemplates,
+    /// Write the main agent's files anew after a change that the gateway was too far away for.
+    RefreshMainAgent,
+    /// Remove the main agent from the gateway that was left.
+    RemoveMovedAgent,
     /// Remove a registered gateway's main agent, then the gateway.
     RemoveGateway,
     /// Look whether a gateway can be reached, and note it.
@@ -23,10 +31,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the snapshot of stored names.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::ProvisionGateway,
         Self::RemoveMainAgent,
         Self::EraseToken,
+        Self::UpdateGateway,
+        Self::SyncTemplates,
+        Self::RefreshMainAgent,
+        Self::RemoveMovedAgent,
         Self::RemoveGateway,
         Self::ProbeGateway,
     ];
@@ -38,6 +50,10 @@ impl Kind {
             Self::ProvisionGateway => "provision_gateway",
             Self::RemoveMainAgent => "remove_main_agent",
             Self::EraseToken => "erase_token",
+            Self::UpdateGateway => "update_gateway",
+            Self::SyncTemplates => "sync_templates",
+            Self::RefreshMainAgent => "refresh_main_agent",
+            Self::RemoveMovedAgent => "remove_moved_agent",
             Self::RemoveGateway => "remove_gateway",
             Self::ProbeGateway => "probe_gateway",
         }

@@ -92,10 +92,35 @@ pub fn device_token_owner(gateway: GatewayId) -> String {
     format!("gateway-{gateway}/device-token")
 }
 
+/// Owner of a token that is being tried.
+#[must_use]
+pub fn new_token_owner(gateway: GatewayId) -> String {
+    format!("gateway-{gateway}/new-token")
+}
+
+/// Owner of an agent's token that is not accepted yet.
+#[must_use]
+pub fn new_agent_token_owner(gateway: GatewayId) -> String {
+    format!("gateway-{gateway}/new-agent-token")
+}
+
+/// Owner of the token of a gateway that was left, while its agent is still to be removed there.
+#[must_use]
+pub fn left_token_owner(gateway: GatewayId) -> String {
+    format!("gateway-{gateway}/left-token")
+}
+
 /// Owners of everything that is sealed for a gateway.
 #[must_use]
-pub fn secret_owners(gateway: GatewayId) -> [String; 3] {
-    [gateway_token_owner(gateway), agent_token_owner(gateway), device_token_owner(gateway)]
+pub fn secret_owners(gateway: GatewayId) -> [String; 6] {
+    [
+        gateway_token_owner(gateway),
+        agent_token_owner(gateway),
+        device_token_owner(gateway),
+        new_token_owner(gateway),
+        new_agent_token_owner(gateway),
+        left_token_owner(gateway),
+    ]
 }
 
 /// Adds the jobs that follow a cancellation.

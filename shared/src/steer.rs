@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     commit::{Commit, JobChange},
     domain::{
-        gateway::{Gateway, Known, Operation, Phase, state::Kind as OperationKind},
+        gateway::{Gateway, Known, Operation, Phase, operation::Kind as OperationKind},
         queue::{Changed, Event},
     },
     envelope::{Actor, Metadata, NewEvent, StreamId},
@@ -225,6 +225,8 @@ pub fn owed(known: &Known, clock: &dyn Clock) -> Vec<Job> {
         let Operation { kind, .. } = known.operation;
         return match kind {
             OperationKind::Create => vec![job(Kind::ProvisionGateway, now, key)],
+            OperationKind::Update => vec![job(Kind::UpdateGateway, now, key)],
+            OperationKind::Sync => vec![job(Kind::SyncTemplates, now, key)],
             OperationKind::Delete => vec![job(Kind::RemoveGateway, now, key)],
         };
     }

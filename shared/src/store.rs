@@ -298,6 +298,12 @@ pub trait Store: Operate + std::fmt::Debug + Send + Sync {
     async fn operations(&self, ids: &[OperationId]) -> Result<Vec<StoredOperation>, StoreError>;
     /// A main agent's document.
     async fn agent(&self, owner: OrganizationId, id: AgentId) -> Result<Option<String>, StoreError>;
+    /// A page of an organization's main agents, newest first.
+    async fn agents(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError>;
+    /// Keeps that an agent called: an observation, not an event.
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError>;
+    /// When each of these agents last called, in one query; those that never did are left out.
+    async fn check_ins(&self, agents: &[AgentId]) -> Result<Vec<(AgentId, DateTime<Utc>)>, StoreError>;
     /// Every organization, oldest first.
     async fn organizations(&self) -> Result<Vec<OrganizationRow>, StoreError>;
     /// An organization's members, oldest first.

@@ -1,5 +1,7 @@
 //! Read models: pure functions of events, written in the transaction of the events and rebuilt by the same functions.
 
+mod sync;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,9 +10,8 @@ use crate::{
     clock::rfc3339,
     domain::{
         gateway::{
-            End, Gateway, Known, Phase,
+            End, Gateway, Kind, Known, Phase,
             failure::{Code, Failure},
-            state::Kind,
         },
         organization::{self, Organization, Role},
         queue,
@@ -18,6 +19,8 @@ use crate::{
     ids::{AgentId, GatewayId, MemberId, OperationId, OrganizationId, TokenId},
     problem::Problem,
 };
+
+pub use sync::{SyncError, SyncRead};
 
 /// A row of a read model; one per table and id, the last one written wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +146,7 @@ pub struct OperationRead {
     /// UUID.
     #[schema(value_type = String, format = Uuid)]
     pub id: OperationId,
-    /// `create_gateway` or `delete_gateway`.
+    /// `create_gateway`, `update_gateway`, `sync_templates` or `delete_gateway`.
     pub kind: String,
     /// `pending`, `running`, `awaiting_pairing`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
@@ -170,6 +173,8 @@ pub struct OperationRead {
 pub enum OperationResult {
     /// The gateway, as it was then.
     Gateway(Box<GatewayRead>),
+    /// What became of the agents.
+    Synced(SyncRead),
     /// It is done, and there is nothing to show.
     Done(Done),
 }
@@ -258,7 +263,7 @@ pub struct AgentRead {
     pub is_gateway_main: bool,
     /// What people call it.
     pub name: String,
-    /// `provisioned`.
+    /// `provisioned`: we wrote it; `checked_in`: it called as well.
     pub status: String,
     /// RFC 3339.
     pub provisioned_at: String,
@@ -338,7 +343,7 @@ pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
         allow_insecure_tls: request.allow_insecure_tls,
         disable_device_pairing: request.disable_device_pairing,
         created_at: rfc3339(known.requested_at),
-        updated_at: rfc3339(known.requested_at),
+        updated_at: rfc3339(known.changed_at),
         status: status.to_owned(),
         runtime_version: Some(verified.runtime_version.clone()),
         has_token: request.has_token,
@@ -359,7 +364,7 @@ fn agent_read(known: &Known) -> AgentRead {
         provisioned_at: provisioned_at.clone(),
         checked_in_at: None,
         created_at: rfc3339(known.requested_at),
-        updated_at: provisioned_at,
+        updated_at: rfc3339(known.changed_at.max(known.provisioned_at.unwrap_or(known.requested_at))),
     }
 }
 
@@ -371,9 +376,10 @@ fn operation(known: &Known, status: &str) -> OperationRead {
         End::Open | End::Succeeded => None,
     };
     let result = match (&operation.end, operation.kind) {
-        (End::Succeeded, Kind::Create) => {
+        (End::Succeeded, Kind::Create | Kind::Update) => {
             gateway_read(known).map(|read| OperationResult::Gateway(Box::new(read)))
         }
+        (End::Succeeded, Kind::Sync) => sync::sync_read(known).map(OperationResult::Synced),
         (End::Succeeded, Kind::Delete) => Some(OperationResult::Done(Done { ok: true })),
         (End::Open | End::Failed(..) | End::Cancelled { .. }, _) => None,
     };

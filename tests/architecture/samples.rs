@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use serde_json::Value;
 use shared::{
     domain::{
-        gateway::{self, failure::*, patience::Patience},
+        gateway::{self, change, failure::*, patience::Patience, sync},
         organization::{self, Member, Role, Token},
         queue,
     },
@@ -42,6 +42,33 @@ fn failure() -> Failure {
     }
 }
 
+fn verified() -> gateway::event::Verified {
+    gateway::event::Verified { runtime_version: text(), protocol: 3, scopes: vec![text()], latency_ms: 1 }
+}
+
+fn main_agent() -> gateway::event::MainAgent {
+    gateway::event::MainAgent {
+        agent_id: text(),
+        workspace: text(),
+        files_written: vec![text()],
+        files_moved: vec![text()],
+        files_not_taken: vec![text()],
+        config_form: text(),
+        wake: text(),
+    }
+}
+
+fn changes() -> change::Changes {
+    change::Changes {
+        name: Some(text()),
+        url: Some("ws://gateway.example:18789".parse().expect("a URL of a gateway")),
+        workspace_root: Some("/ws".to_owned()),
+        token: Some(change::TokenChange::Set),
+        allow_insecure_tls: Some(true),
+        disable_device_pairing: Some(true),
+    }
+}
+
 fn of_gateways() -> Vec<gateway::Event> {
     use gateway::Event;
     let (operation, patience, by) = (id(), Patience::Background, text());
@@ -69,27 +96,44 @@ fn of_gateways() -> Vec<gateway::Event> {
             until: time(),
             agent_may_remain: true,
         },
-        Event::Verified(gateway::event::Verified {
-            runtime_version: text(),
-            protocol: 3,
-            scopes: vec![text()],
-            latency_ms: 1,
-        }),
-        Event::MainAgentProvisioned(gateway::event::MainAgent {
-            agent_id: text(),
-            workspace: text(),
-            files_written: vec![text()],
-            files_moved: vec![text()],
-            files_not_taken: vec![text()],
-            config_form: text(),
-            wake: text(),
-        }),
+        Event::Verified(verified()),
+        Event::MainAgentProvisioned(main_agent()),
         Event::Created {},
         Event::CreationFailed { failure: failure(), code, attempts: 1, agent_may_remain: true },
         Event::MainAgentRemoved { agent_id: text(), why: text() },
         Event::MainAgentLeftBehind { agent_id: text(), why: text() },
         Event::CreationRetried { operation, patience, by: by.clone() },
         Event::CreationCancelled { operation, by: by.clone(), reason: text() },
+        Event::UpdateRequested(Box::new(change::UpdateRequested {
+            operation,
+            patience,
+            by: by.clone(),
+            changes: changes(),
+        })),
+        Event::Updated(Box::new(change::Updated {
+            changes: changes(),
+            verified: Some(verified()),
+            agent: Some(main_agent()),
+            leaves: Some(text()),
+        })),
+        Event::UpdateFailed(Box::new(change::UpdateFailed {
+            failure: failure(),
+            code,
+            attempts: 1,
+            left_behind: Some(text()),
+        })),
+        Event::SyncRequested(sync::SyncRequested {
+            operation,
+            patience,
+            by: by.clone(),
+            options: sync::Options::default(),
+        }),
+        Event::Synced(Box::new(sync::Synced {
+            verified: Some(verified()),
+            agent: Some(main_agent()),
+            errors: vec![sync::AgentFault { agent_id: text(), agent_name: text(), message: text() }],
+        })),
+        Event::SyncFailed(Box::new(sync::SyncFailed { failure: failure(), code, attempts: 1 })),
         Event::DeletionRequested { operation, patience, force: false, by },
         Event::Deleted { removed: vec![text()], left: vec![text()], why: Some(text()) },
         Event::DeletionFailed { failure: failure(), code, attempts: 1 },

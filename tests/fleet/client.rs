@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::secret::Secret;
 
 /// Most that a registration takes, whatever is killed meanwhile.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Registers gateways at any API of a fleet.
 #[derive(Clone)]

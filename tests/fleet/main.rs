@@ -1,5 +1,10 @@
 //! Many processes on one database, killed, stopped and started again, and a database that goes away.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "what is not there must fail the test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what is not there must fail the test"
+)]
 
 mod client;
 mod migrate;

@@ -193,6 +193,13 @@ impl FakeGateway {
         edit(&mut self.shared.state().config);
     }
 
+    /// Writes a file of an agent, as the agent itself would.
+    pub fn write_file(&self, agent_id: &str, name: &str, content: &str) {
+        let mut state = self.shared.state();
+        let files = state.files.entry(agent_id.to_owned()).or_default();
+        files.insert(name.to_owned(), content.to_owned());
+    }
+
     /// Calls of the method wait until the guard is dropped.
     #[must_use]
     pub fn hold(&self, method: &str) -> HoldGuard {

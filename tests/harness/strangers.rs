@@ -166,9 +166,20 @@ impl Names {
         self.lock().get(name).map_or(0, |(_, asked)| *asked)
     }
 
+    /// How often it was asked for any name, known or not.
+    #[must_use]
+    pub fn asked_in_all(&self) -> usize {
+        self.lock().values().map(|(_, asked)| asked).sum()
+    }
+
+    /// Knows no name any more.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
     fn ask(&self, name: &str) -> Name {
         let mut names = self.lock();
-        let Some((is, asked)) = names.get_mut(name) else { return Name::Unknown };
+        let (is, asked) = names.entry(name.to_owned()).or_insert((Name::Unknown, 0));
         *asked += 1;
         match is {
             Name::Is(lists) => {

@@ -5,7 +5,10 @@ mod audit;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use api::state::{App, Limits as ApiLimits, Looks, Prepared};
+use api::{
+    agents::beats::Beats,
+    state::{App, Limits as ApiLimits, Looks, Prepared},
+};
 use serde_json::{Value, json};
 use shared::{
     clock::{Clock, SystemClock},
@@ -121,6 +124,7 @@ impl World {
             vault: Arc::clone(&vault),
             waiters,
             looks: Looks::default(),
+            beats: Beats::default(),
             limits: setup.api.clone(),
             metrics: None,
             prepared: Prepared::default(),
@@ -174,6 +178,19 @@ impl World {
     pub async fn post_with(&self, body: &Value, headers: &[(&str, &str)]) -> Answer {
         let request =
             headers.iter().fold(self.request(body), |request, (name, value)| request.header(*name, *value));
+        Answer::of(request).await
+    }
+
+    /// A JSON body to a path as the owner, with headers.
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let request = self.http.request(method, self.url(path)).bearer_auth(self.owner.expose()).json(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         Answer::of(request).await
     }
 

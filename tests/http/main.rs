@@ -2,10 +2,13 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "what is not there must fail the test")]
 
 mod access;
+mod agents;
 mod endpoints;
 mod events;
 mod failures;
 mod lifecycle;
+mod sync;
+mod update;
 mod validation;
 mod waiting;
 

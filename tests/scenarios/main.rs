@@ -6,6 +6,7 @@
     reason = "what is not there must fail the test"
 )]
 
+mod addresses;
 mod faults;
 mod operator;
 mod pairing;

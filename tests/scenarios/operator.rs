@@ -107,7 +107,7 @@ async fn the_end_of_the_log_is_signed_and_shown_to_who_follows_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
     let server = Server::start(data, &[]).await;
-    let mut tail = Command::new(program("api", "mission-control"))
+    let mut tail = Command::new(program("mission-control"))
         .args(["--data-dir", &data.display().to_string(), "events", "tail", "-f", "-n", "1"])
         .env_clear()
         .stdout(Stdio::piped())

@@ -51,6 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         base_url: "http://127.0.0.1:8000".to_owned(),
         heartbeat_every: Some(Duration::from_mins(30)),
         minimum_version: "2026.02.9".parse()?,
+        templates: std::sync::Arc::default(),
         patience: Patience::Waiting,
         agent_may_exist: false,
     };

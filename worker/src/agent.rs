@@ -2,4 +2,5 @@
 
 pub mod config_patch;
 pub mod files;
+pub mod sources;
 pub mod templates;

@@ -13,6 +13,7 @@ use shared::{
 };
 
 use crate::{
+    agent::sources::{Sources, TemplateError},
     gateway::{
         Dialer, Progress,
         identity::DeviceIdentity,
@@ -71,6 +72,8 @@ pub struct Settings {
     pub heartbeat_every: Option<Duration>,
     /// The lowest gateway version that is taken.
     pub minimum_version: Version,
+    /// The text of the agents' files.
+    pub templates: Arc<Sources>,
     /// How long running jobs may take to end after a stop was asked for.
     pub shutdown: Duration,
 }
@@ -88,9 +91,21 @@ impl Settings {
             base_url,
             heartbeat_every: Some(Duration::from_mins(30)),
             minimum_version,
+            templates: Arc::default(),
             shutdown: Duration::from_secs(20),
         }
     }
+}
+
+/// Why a worker cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A secret of the installation cannot be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The operator's templates are wrong.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
 }
 
 /// What every job works with.
@@ -114,18 +129,20 @@ impl Deps {
     ///
     /// # Errors
     ///
-    /// [`VaultError`] if the installation's device key cannot be opened.
+    /// [`StartError`] if the templates are wrong, or the installation's device key cannot be opened.
     pub async fn of(
         work: &Work,
         (store, clock, vault): (Arc<dyn Store>, Arc<dyn Clock>, Arc<Vault>),
         kind: &str,
         listeners: Vec<SocketAddr>,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, StartError> {
+        let templates = work.templates_dir.as_deref().map(Sources::read).transpose()?.unwrap_or_default();
         let seed = insist(|| device_seed(store.as_ref(), &vault), VaultError::is_away).await?;
         let dialer = dialer(work, DeviceIdentity::from_seed(&seed), listeners);
         let worker_id = format!("{kind}-{}-{}", std::process::id(), shared::ids::uuid_v7(clock.now()));
         let settings = Settings {
             concurrency: work.concurrency,
+            templates: Arc::new(templates),
             heartbeat_every: Some(work.agent_heartbeat_every).filter(|every| !every.is_zero()),
             shutdown: work.shutdown_timeout,
             ..Settings::new(worker_id, work.base_url.clone(), work.gateway_min_version.clone())

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod policy;
 pub mod probe;
 pub mod provision;
+pub mod refresh;
 pub mod refusal;
 pub mod remove;
 pub mod restart;

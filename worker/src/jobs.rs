@@ -8,8 +8,12 @@ mod held;
 mod outcome;
 mod probe_gateway;
 mod provision_gateway;
+mod refresh_main_agent;
 mod remove_gateway;
 mod remove_main_agent;
+mod remove_moved_agent;
+mod sync_templates;
+mod update_gateway;
 
 use std::{
     convert::Infallible,
@@ -286,6 +290,10 @@ async fn perform(deps: &Deps, lease: &Lease) {
         Kind::ProvisionGateway => provision_gateway::run(deps, lease).await,
         Kind::RemoveMainAgent => remove_main_agent::run(deps, lease).await,
         Kind::EraseToken => erase_token::run(deps, lease).await,
+        Kind::UpdateGateway => update_gateway::run(deps, lease).await,
+        Kind::SyncTemplates => sync_templates::run(deps, lease).await,
+        Kind::RefreshMainAgent => refresh_main_agent::run(deps, lease).await,
+        Kind::RemoveMovedAgent => remove_moved_agent::run(deps, lease).await,
         Kind::RemoveGateway => remove_gateway::run(deps, lease).await,
         Kind::ProbeGateway => probe_gateway::run(deps, lease).await,
     }

@@ -13,7 +13,7 @@ use shared::{
 };
 use tokio_util::sync::CancellationToken;
 use worker::{
-    config::{Cli, Command, Deps},
+    config::{Cli, Command, Deps, StartError},
     health, jobs, probe,
 };
 
@@ -68,7 +68,7 @@ async fn start(
     key: &std::path::Path,
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
-) -> Result<Deps, VaultError> {
+) -> Result<Deps, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     insist(|| vault.check(store.as_ref(), key), VaultError::is_away).await?;
     Deps::of(&cli.work, (store, clock, vault), &host(), vec![cli.listen]).await

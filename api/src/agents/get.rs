@@ -1,12 +1,12 @@
 //! `GET /api/v1/agents/{id}`.
 
 use axum::{
+    Json,
     extract::{Path, State},
-    http::header,
-    response::{IntoResponse, Response},
 };
 use shared::{ids::AgentId, problem::Problem, view::AgentRead};
 
+use super::shown;
 use crate::{
     auth::Member,
     problem::{Failure, codes},
@@ -33,9 +33,9 @@ pub(crate) async fn get(
     State(app): State<App>,
     member: Member,
     Path(text): Path<String>,
-) -> Result<Response, Failure> {
+) -> Result<Json<AgentRead>, Failure> {
     let not_found = || Failure::new(&codes::NOT_FOUND, "There is no such agent in this organization.");
     let id: AgentId = text.parse().map_err(|_| not_found())?;
     let document = app.store.agent(member.organization, id).await?.ok_or_else(not_found)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
+    shown(&app, &[document]).await?.pop().map(Json).ok_or_else(not_found)
 }

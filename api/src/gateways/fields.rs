@@ -49,6 +49,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text field that keeps its value where it is absent; it may not be null.
+    pub fn kept<T>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, FieldError>,
+    ) -> Option<Option<T>> {
+        if self.object.get(name).is_none() { Some(None) } else { self.required(name, parse).map(Some) }
+    }
+
+    /// A switch that keeps its value where it is absent.
+    pub fn kept_switch(&mut self, name: &'static str) -> Option<Option<bool>> {
+        if self.object.get(name).is_none() { Some(None) } else { self.switch(name).map(Some) }
+    }
+
+    /// Whether a field is there, and null.
+    #[must_use]
+    pub fn is_null(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(Value::is_null)
+    }
+
     /// A text field that may be absent or null; `Some(None)` then.
     pub fn optional<T>(
         &mut self,

@@ -15,7 +15,7 @@ use shared::{
 use super::{id, not_found};
 use crate::{
     auth::Admin,
-    change::{Wait, owned, start},
+    change::{Change, Wait, owned, start},
     parameters::Parameters,
     problem::Failure,
     state::App,
@@ -65,11 +65,8 @@ pub(crate) async fn remove(
     }
     let wait = Wait::of(&headers, &app);
     let (patience, by) = (wait.patience, member.actor.name.clone());
-    start(&app, &member, (&known, Kind::RemoveGateway), wait, |operation| Command::RequestDeletion {
-        operation,
-        patience,
-        force,
-        by,
+    start(&app, &member, Change::of(&known, Kind::RemoveGateway), wait, |operation| {
+        Command::RequestDeletion { operation, patience, force, by }
     })
     .await
 }

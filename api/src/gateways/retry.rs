@@ -15,7 +15,7 @@ use shared::{
 use super::id;
 use crate::{
     auth::Admin,
-    change::{Wait, owned, start},
+    change::{Change, Wait, owned, start},
     problem::Failure,
     state::App,
 };
@@ -53,7 +53,7 @@ pub(crate) async fn retry(
     let known = owned(&app, &member, id(&text)?).await?;
     let wait = Wait::of(&headers, &app);
     let (patience, by) = (wait.patience, member.actor.name.clone());
-    start(&app, &member, (&known, Kind::ProvisionGateway), wait, |operation| Command::Retry {
+    start(&app, &member, Change::of(&known, Kind::ProvisionGateway), wait, |operation| Command::Retry {
         operation,
         patience,
         by,

@@ -3,6 +3,7 @@
 //! A process has one connection that commits (`writer`), a few that read and a few for leases (`connections`), and
 //! one that listens (`listen`). Each is replaced when it fails; nothing ends because the database is away.
 
+mod agents;
 mod commit;
 mod connections;
 mod health;
@@ -208,6 +209,18 @@ impl Store for PostgresStore {
 
     async fn agent(&self, owner: OrganizationId, id: AgentId) -> Result<Option<String>, StoreError> {
         views::agent(self.reads().await?, owner, id).await
+    }
+
+    async fn agents(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError> {
+        agents::agents(self.reads().await?, owner, (limit, offset)).await
+    }
+
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError> {
+        agents::check_in(self.queue().await?, agent, at).await
+    }
+
+    async fn check_ins(&self, agents: &[AgentId]) -> Result<Vec<(AgentId, DateTime<Utc>)>, StoreError> {
+        agents::check_ins(self.reads().await?, agents).await
     }
 
     async fn organizations(&self) -> Result<Vec<OrganizationRow>, StoreError> {

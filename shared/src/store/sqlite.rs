@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, one writer that groups waiting commits, and a pool of readers.
 
+mod agents;
 mod commit;
 mod load;
 mod migrate;
@@ -138,6 +139,18 @@ impl Store for SqliteStore {
 
     async fn agent(&self, owner: OrganizationId, id: AgentId) -> Result<Option<String>, StoreError> {
         views::agent(&self.readers, owner, id).await
+    }
+
+    async fn agents(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError> {
+        agents::agents(&self.readers, owner, (limit, offset)).await
+    }
+
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError> {
+        self.writes.ask(|answer| Other::CheckIn { agent, at, answer }).await
+    }
+
+    async fn check_ins(&self, agents: &[AgentId]) -> Result<Vec<(AgentId, DateTime<Utc>)>, StoreError> {
+        agents::check_ins(&self.readers, agents).await
     }
 
     async fn organizations(&self) -> Result<Vec<OrganizationRow>, StoreError> {

@@ -16,10 +16,14 @@ use shared::{
 use super::World;
 
 /// Events that end an operation.
-const TERMINAL: [&str; 5] = [
+const TERMINAL: [&str; 9] = [
     "GatewayCreated",
     "GatewayCreationFailed",
     "GatewayCreationCancelled",
+    "GatewayUpdated",
+    "GatewayUpdateFailed",
+    "TemplatesSynced",
+    "TemplateSyncFailed",
     "GatewayDeleted",
     "GatewayDeletionFailed",
 ];

@@ -3,6 +3,8 @@
 use minijinja::{Environment, UndefinedBehavior, context};
 use shared::secret::Secret;
 
+use super::sources::Sources;
+
 /// One file of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Template {
@@ -41,7 +43,9 @@ impl Template {
         }
     }
 
-    const fn source(self) -> &'static str {
+    /// The built-in text.
+    #[must_use]
+    pub const fn source(self) -> &'static str {
         match self {
             Self::Agents => include_str!("../templates/AGENTS.md.j2"),
             Self::Soul => include_str!("../templates/SOUL.md.j2"),
@@ -57,6 +61,8 @@ impl Template {
 /// What the files say.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
+    /// The templates.
+    pub sources: &'a Sources,
     /// The gateway's name as a person gave it.
     pub gateway_name: &'a str,
     /// Where the agent reaches Mission Control.
@@ -79,7 +85,7 @@ pub fn render(template: Template, facts: &Facts<'_>) -> Result<String, minijinja
     let quoted = serde_json::Value::from(facts.gateway_name).to_string().replace('`', "'");
     let text = environment.render_named_str(
         template.file_name(),
-        template.source(),
+        facts.sources.text(template),
         context! {
             gateway_name => quoted,
             base_url => one_line(facts.base_url),
@@ -110,6 +116,7 @@ mod tests {
 
     fn facts<'a>(name: &'a str, token: &'a Secret) -> Facts<'a> {
         Facts {
+            sources: const { &Sources::BUILT_IN },
             gateway_name: name,
             base_url: "http://127.0.0.1:8000",
             agent_id: "agent-01JCXYZ123",

@@ -1,6 +1,6 @@
 //! The way of a creation on the gateway's side, read top-down.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -28,7 +28,11 @@ use super::{
     tls::Certificate,
     write, write_config,
 };
-use crate::agent::{config_patch::ConfigForm, templates::Facts};
+use crate::agent::{
+    config_patch::ConfigForm,
+    sources::Sources,
+    templates::{Facts, Template},
+};
 
 /// Everything that one creation needs; the same for each of its attempts.
 #[derive(Debug, Clone)]
@@ -61,6 +65,8 @@ pub struct Order {
     pub heartbeat_every: Option<Duration>,
     /// The lowest version that is taken.
     pub minimum_version: Version,
+    /// The text of the agent's files.
+    pub templates: Arc<Sources>,
     /// How long to try.
     pub patience: Patience,
     /// Whether an earlier attempt may have created the agent.
@@ -82,7 +88,7 @@ pub struct MainAgent {
     pub files_not_taken: Vec<String>,
     /// Where its heartbeat stands.
     pub config_form: ConfigForm,
-    /// `started`, `ok` or `error: …`: what the gateway said to the first message.
+    /// `started`, `ok` or `error: …`: what the gateway said to the first message; `not sent` where there was none.
     pub wake: String,
 }
 
@@ -190,29 +196,38 @@ async fn write_all(
     let workspace = workspace(&order.workspace_root, &order.agent_id.on_gateway());
     let name = order.agent_id.to_string();
     *asked = Asked::Sent;
-    let agent_id = write::create_agent(session, &name, &workspace).await?;
+    let agent_id = write::create_agent(session, &name, &workspace).await?.id;
     *asked = Asked::Created;
+    let mut agent = write_agent(session, order, (agent_id, workspace), &[]).await?;
+    wake(session, order, &mut agent).await?;
+    Ok(agent)
+}
+
+/// Writes our entry, the files and the label of an agent that exists, and waits for announced restarts.
+pub(super) async fn write_agent(
+    session: &mut Session<'_>,
+    order: &Order,
+    (agent_id, workspace): (String, String),
+    kept: &[Template],
+) -> Result<MainAgent, Refused> {
     let config_form = write_config::write_config(session, &agent_id, order.heartbeat_every).await?;
     let every = order.heartbeat_every.map_or_else(|| "30 minutes".to_owned(), in_words);
+    let name = order.agent_id.to_string();
     let facts = Facts {
+        sources: &order.templates,
         gateway_name: &order.name,
         base_url: &order.base_url,
         agent_id: &name,
         agent_token: &order.agent_token,
         every: &every,
     };
-    let files = write::write_files(session, &agent_id, &facts).await?;
+    let files = write::write_files(session, &agent_id, &facts, kept).await?;
     write::label_session(session, &agent_id, &write::label(&order.name, &name)).await?;
     // A restart would kill the agent's first run: it is woken when the announced ones are over.
     let agents = session.settle().await?;
     if !lists(&agents, &agent_id) {
-        let detail = "The gateway does not list the agent after it was created.";
+        let detail = "The gateway does not list the agent after it was written.";
         return Err(Failure::new(Stage::Wake, Cause::CallRefused, detail).into());
-    }
-    let wake = write::wake(session, &agent_id, &format!("mission-control-{}", order.operation)).await?;
-    // A gateway in its agent's first run answers slowly: it is asked again only if a restart was announced.
-    if session.is_restart_announced() {
-        session.settle().await?;
     }
     Ok(MainAgent {
         agent_id,
@@ -221,8 +236,23 @@ async fn write_all(
         files_moved: files.moved,
         files_not_taken: files.not_taken,
         config_form,
-        wake,
+        wake: "not sent".to_owned(),
     })
+}
+
+/// Sends the first message of this operation.
+pub(super) async fn wake(
+    session: &mut Session<'_>,
+    order: &Order,
+    agent: &mut MainAgent,
+) -> Result<(), Refused> {
+    agent.wake =
+        write::wake(session, &agent.agent_id, &format!("mission-control-{}", order.operation)).await?;
+    // A gateway in its agent's first run answers slowly: it is asked again only if a restart was announced.
+    if session.is_restart_announced() {
+        session.settle().await?;
+    }
+    Ok(())
 }
 
 fn lists(agents: &Value, agent_id: &str) -> bool {
@@ -243,7 +273,7 @@ pub(super) fn session_for<'a>(dialer: &'a Dialer, order: &'a Order) -> Session<'
     Session::new(dialer, target)
 }
 
-fn workspace(root: &str, agent_id: &str) -> String {
+pub(super) fn workspace(root: &str, agent_id: &str) -> String {
     let is_windows = root.as_bytes().get(1) == Some(&b':');
     let separator = if is_windows { '\\' } else { '/' };
     format!("{}{separator}{agent_id}", root.trim_end_matches(['/', separator]))

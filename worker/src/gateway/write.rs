@@ -28,11 +28,24 @@ pub struct Files {
     pub not_taken: Vec<String>,
 }
 
-/// Creates the agent; one that exists under our own id is ours. Returns the id as the gateway holds it.
+/// The agent, as the gateway answered to its creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The id as the gateway holds it.
+    pub id: String,
+    /// It was there already.
+    pub existed: bool,
+}
+
+/// Creates the agent; one that exists under our own id is ours.
 ///
 /// # Errors
 /// A refusal, or no answer.
-pub async fn create_agent(session: &mut Session<'_>, name: &str, workspace: &str) -> Result<String, Refused> {
+pub async fn create_agent(
+    session: &mut Session<'_>,
+    name: &str,
+    workspace: &str,
+) -> Result<Created, Refused> {
     session.stage = Stage::Agent;
     let own = name.to_ascii_lowercase();
     match session.ask("agents.create", json!({"name": name, "workspace": workspace})).await? {
@@ -40,17 +53,17 @@ pub async fn create_agent(session: &mut Session<'_>, name: &str, workspace: &str
             let id = payload.get("agentId").and_then(Value::as_str).unwrap_or(&own);
             // The id becomes part of session keys and of the clean-up: it must be ours.
             if id.eq_ignore_ascii_case(&own) {
-                return Ok(id.to_owned());
+                return Ok(Created { id: id.to_owned(), existed: false });
             }
             let detail = "The gateway created the agent under an id that was not asked for.";
             Err(Failure::new(Stage::Agent, Cause::CallRefused, detail).into())
         }
-        Err(error) if error.message.contains("already exists") => Ok(own),
+        Err(error) if error.message.contains("already exists") => Ok(Created { id: own, existed: true }),
         Err(error) => Err(session.refused("agents.create", &error)),
     }
 }
 
-/// Writes the agent's files.
+/// Writes the agent's files, but for those that are kept as they are.
 ///
 /// # Errors
 /// A refusal other than "unsupported file", or no answer.
@@ -58,10 +71,11 @@ pub async fn write_files(
     session: &mut Session<'_>,
     agent_id: &str,
     facts: &Facts<'_>,
+    kept: &[Template],
 ) -> Result<Files, Refused> {
     session.stage = Stage::Files;
     let mut first = Vec::new();
-    for template in files::FIRST {
+    for template in files::FIRST.into_iter().filter(|template| !kept.contains(template)) {
         first.push((template, render(template, facts).map_err(|error| bad_template(&error))?));
     }
     let mut files = Files::default();
@@ -86,6 +100,32 @@ pub async fn write_files(
     // Without AGENTS.md what was moved is nowhere: then the agent cannot check in.
     let detail = "The gateway does not take AGENTS.md. Check its version: openclaw --version.";
     Err(Failure::new(Stage::Files, Cause::CallRefused, detail).into())
+}
+
+/// Which of these files the agent has.
+///
+/// # Errors
+/// A refusal other than "unsupported file", or no answer.
+pub async fn present(
+    session: &mut Session<'_>,
+    agent_id: &str,
+    templates: &[Template],
+) -> Result<Vec<Template>, Refused> {
+    session.stage = Stage::Files;
+    let request = |template: &Template| {
+        ("agents.files.get", json!({"agentId": agent_id, "name": template.file_name()}))
+    };
+    let requests: Vec<(&'static str, Value)> = templates.iter().map(request).collect();
+    let mut present = Vec::new();
+    for (template, answer) in templates.iter().zip(session.ask_all(&requests).await?) {
+        match answer {
+            Ok(found) if found.pointer("/file/missing") == Some(&Value::Bool(true)) => {}
+            Ok(_) => present.push(*template),
+            Err(error) if error.message.contains("unsupported file") => {}
+            Err(error) => return Err(session.refused("agents.files.get", &error)),
+        }
+    }
+    Ok(present)
 }
 
 async fn set(

@@ -118,9 +118,14 @@ pub(super) fn follow_up(lease: &Lease, kind: Kind, now: DateTime<Utc>, run_at: D
     let gateway_key = match kind {
         // Dials nobody, so it must not wait for those who do, nor hold them up.
         Kind::EraseToken => format!("erase:{}", lease.job.gateway),
-        Kind::ProvisionGateway | Kind::RemoveMainAgent | Kind::RemoveGateway | Kind::ProbeGateway => {
-            lease.job.gateway_key.clone()
-        }
+        Kind::ProvisionGateway
+        | Kind::RemoveMainAgent
+        | Kind::UpdateGateway
+        | Kind::SyncTemplates
+        | Kind::RefreshMainAgent
+        | Kind::RemoveMovedAgent
+        | Kind::RemoveGateway
+        | Kind::ProbeGateway => lease.job.gateway_key.clone(),
     };
     Job { id: JobId::mint(now), kind, gateway_key, run_at, attempt: 1, created_at: now, ..lease.job.clone() }
 }

@@ -1,6 +1,6 @@
 //! Reaches a gateway, provisions its main agent, and records that it was created or precisely how it failed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use shared::{
@@ -88,9 +88,22 @@ async fn again_later(deps: &Deps, lease: &Lease) {
 
 /// Everything the gateway side needs; also for the clean-up.
 pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<Order, String> {
-    let request = &known.request;
-    let token = open(deps, &gateway_token_owner(request.gateway)).await?;
-    let device_token = open(deps, &device_token_owner(request.gateway)).await?;
+    let owner = gateway_token_owner(known.request.gateway);
+    order_for(deps, lease, known, (&known.request, &owner)).await
+}
+
+/// The same for a configuration that does not serve yet, or no longer.
+pub(super) async fn order_for(
+    deps: &Deps,
+    lease: &Lease,
+    known: &Known,
+    (request, token_owner): (&event::Requested, &str),
+) -> Result<Order, String> {
+    let token = if request.has_token { open(deps, token_owner).await? } else { None };
+    // What was issued at one address is worth nothing at another.
+    let is_same_gateway = request.url == known.request.url;
+    let device_token =
+        if is_same_gateway { open(deps, &device_token_owner(request.gateway)).await? } else { None };
     let agent_token = open(deps, &agent_token_owner(request.gateway)).await?;
     if request.has_token && token.is_none() {
         return Err("the sealed gateway token is missing".to_owned());
@@ -110,12 +123,13 @@ pub(super) async fn order(deps: &Deps, lease: &Lease, known: &Known) -> Result<O
         base_url: deps.settings.base_url.clone(),
         heartbeat_every: deps.settings.heartbeat_every,
         minimum_version: deps.settings.minimum_version.clone(),
+        templates: Arc::clone(&deps.settings.templates),
         patience: known.operation.patience,
         agent_may_exist: known.agent_may_exist || lease.lost_leases > 0,
     })
 }
 
-async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
+pub(super) async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
     let sealed = deps.store.secret(owner).await.map_err(|error| chain(&error))?;
     sealed.map(|sealed| deps.vault.open_sealed(owner, &sealed).map_err(|error| chain(&error))).transpose()
 }
@@ -124,24 +138,7 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
     let Provisioned { verified, agent, dials, issued_token } = provisioned;
     tracing::info!(dials, runtime_version = verified.runtime_version, "gateway provisioned");
     metrics::counter!("mission_control_creations_total", "outcome" => "succeeded", "code" => "").increment(1);
-    let config_form = serde_json::to_value(agent.config_form).ok();
-    let command = Command::RecordCreated {
-        verified: event::Verified {
-            runtime_version: verified.runtime_version,
-            protocol: verified.protocol,
-            scopes: verified.scopes,
-            latency_ms: verified.latency_ms,
-        },
-        agent: event::MainAgent {
-            agent_id: agent.agent_id,
-            workspace: agent.workspace,
-            files_written: agent.files_written,
-            files_moved: agent.files_moved,
-            files_not_taken: agent.files_not_taken,
-            config_form: config_form.and_then(|form| form.as_str().map(str::to_owned)).unwrap_or_default(),
-            wake: agent.wake,
-        },
-    };
+    let command = Command::RecordCreated { verified: told(verified), agent: written(agent) };
     // From this commit on the agent's token is accepted.
     let hash = token::hash(order.agent_token.expose()).to_vec();
     let subject = order.agent_id.to_string();
@@ -157,6 +154,26 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
     if recorded == Recorded::Refused {
         // Somebody cancelled meanwhile: what was just provisioned goes again.
         remove_main_agent::run(deps, lease).await;
+    }
+}
+
+/// What a gateway said of itself, for the log.
+pub(super) fn told(verified: provision::Verified) -> event::Verified {
+    let provision::Verified { runtime_version, protocol, scopes, latency_ms, .. } = verified;
+    event::Verified { runtime_version, protocol, scopes, latency_ms }
+}
+
+/// An agent as it was written, for the log.
+pub(super) fn written(agent: provision::MainAgent) -> event::MainAgent {
+    let config_form = serde_json::to_value(agent.config_form).ok();
+    event::MainAgent {
+        agent_id: agent.agent_id,
+        workspace: agent.workspace,
+        files_written: agent.files_written,
+        files_moved: agent.files_moved,
+        files_not_taken: agent.files_not_taken,
+        config_form: config_form.and_then(|form| form.as_str().map(str::to_owned)).unwrap_or_default(),
+        wake: agent.wake,
     }
 }
 

@@ -3,9 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::{
+    change::{UpdateRequested, Updated},
     event::{MainAgent, Requested, Verified},
     failure::Failure,
     patience::Patience,
+    sync::{SyncRequested, Synced},
 };
 use crate::ids::OperationId;
 
@@ -106,6 +108,37 @@ pub enum Command {
         by: String,
         /// Why.
         reason: String,
+    },
+    /// Change a registered gateway.
+    RequestUpdate {
+        /// What is asked for.
+        update: Box<UpdateRequested>,
+        /// Only if the gateway has this revision.
+        only_at: Option<u64>,
+    },
+    /// The change took effect.
+    RecordUpdated(Box<Updated>),
+    /// The change did not take effect.
+    RecordUpdateFailed {
+        /// Where and why.
+        failure: Failure,
+        /// Attempts that were made.
+        attempts: u32,
+        /// An agent that may be left on the gateway that was tried.
+        left_behind: Option<String>,
+    },
+    /// The main agent's files were written anew.
+    RecordAgentRefreshed(MainAgent),
+    /// Write its agents anew.
+    RequestSync(SyncRequested),
+    /// Every agent was tried.
+    RecordSynced(Box<Synced>),
+    /// No agent could be tried.
+    RecordSyncFailed {
+        /// Where and why.
+        failure: Failure,
+        /// Attempts that were made.
+        attempts: u32,
     },
     /// Remove a registered gateway.
     RequestDeletion {

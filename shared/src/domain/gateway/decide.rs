@@ -4,8 +4,9 @@ use super::{
     command::{Command, Leftover},
     event::Event,
     failure::Failure,
+    operation::{End, Kind},
     refusal::Refusal,
-    state::{End, Gateway, Kind, Known, Phase},
+    state::{Gateway, Known, Phase},
 };
 use crate::ids::OperationId;
 
@@ -37,7 +38,7 @@ impl Known {
                 Ok(vec![Event::AttemptFailed { attempt, failure, retry_at, agent_may_remain }])
             }
             Command::RecordPairingRequired { device_id, request_id, approve, until, agent_may_remain } => {
-                self.while_creating()?;
+                self.while_doing(Kind::Create)?;
                 let is_known = matches!(&self.phase, Phase::AwaitingPairing { request_id: known, .. } if *known == request_id);
                 if is_known && agent_may_remain == self.agent_may_exist {
                     return Ok(vec![]);
@@ -48,7 +49,7 @@ impl Known {
                 if self.is_registered() {
                     return Ok(vec![]);
                 }
-                self.while_creating()?;
+                self.while_doing(Kind::Create)?;
                 Ok(vec![Event::Verified(verified), Event::MainAgentProvisioned(agent), Event::Created {}])
             }
             Command::RecordFailed { failure, attempts, leftover } => self.fail(failure, attempts, leftover),
@@ -62,6 +63,15 @@ impl Known {
                 self.retry(operation, Event::CreationRetried { operation, patience, by })
             }
             Command::Cancel { operation, by, reason } => self.cancel(operation, by, reason),
+            Command::RequestUpdate { update, only_at } => self.request_update(update, only_at),
+            Command::RecordUpdated(updated) => self.updated(updated),
+            Command::RecordUpdateFailed { failure, attempts, left_behind } => {
+                self.update_failed(failure, attempts, left_behind)
+            }
+            Command::RecordAgentRefreshed(agent) => self.refreshed(agent),
+            Command::RequestSync(sync) => self.request_sync(sync),
+            Command::RecordSynced(synced) => self.record_synced(synced),
+            Command::RecordSyncFailed { failure, attempts } => self.sync_failed(failure, attempts),
             Command::RequestDeletion { operation, patience, force, by } => {
                 self.request_deletion(operation, Event::DeletionRequested { operation, patience, force, by })
             }
@@ -78,30 +88,23 @@ impl Known {
         if matches!((&self.phase, &self.operation.end), (Phase::Failed { .. }, End::Failed(..))) {
             return Ok(vec![]);
         }
-        self.while_creating()?;
+        self.while_doing(Kind::Create)?;
         let why = format!("the registration failed at the {} stage", failure.stage);
         let code = failure.cause.code();
         let agent_may_remain = matches!(leftover, Leftover::MayRemain | Leftover::LeftBehind { .. });
-        let mut events = vec![Event::CreationFailed { failure, code, attempts, agent_may_remain }];
-        match leftover {
-            Leftover::Nothing | Leftover::MayRemain => {}
-            Leftover::Removed { agent_id } => events.push(Event::MainAgentRemoved { agent_id, why }),
-            Leftover::LeftBehind { agent_id, why } => {
-                events.push(Event::MainAgentLeftBehind { agent_id, why });
-            }
-        }
-        Ok(events)
+        let failed = Event::CreationFailed { failure, code, attempts, agent_may_remain };
+        Ok(std::iter::once(failed).chain(leftover.told(why)).collect())
     }
 
     fn clean_up(&self, event: Event) -> Result<Vec<Event>, Refusal> {
         match self.phase {
-            Phase::Failed { cleaned: true } => Ok(vec![]),
             Phase::Failed { cleaned: false } => Ok(vec![event]),
+            Phase::Active(..) if self.moved_from.is_some() => Ok(vec![event]),
+            Phase::Failed { cleaned: true } | Phase::Active(..) => Ok(vec![]),
             Phase::Requested
             | Phase::AwaitingPairing { .. }
             | Phase::Verified(_)
             | Phase::Provisioned(..)
-            | Phase::Active(..)
             | Phase::Deleting { .. }
             | Phase::Deleted => Err(Refusal::NotFailed(self.request.gateway)),
         }
@@ -130,25 +133,9 @@ impl Known {
         }
         match (&self.operation.end, self.operation.kind) {
             (End::Open, Kind::Create) => Ok(vec![Event::CreationCancelled { operation, by, reason }]),
-            (End::Open, Kind::Delete) => Err(Refusal::NotCancellable(operation)),
+            (End::Open, Kind::Update | Kind::Sync | Kind::Delete) => Err(Refusal::NotCancellable(operation)),
             (End::Cancelled { .. }, _) => Ok(vec![]),
             (End::Succeeded | End::Failed(..), _) => Err(Refusal::Finished(operation)),
-        }
-    }
-
-    fn request_deletion(&self, operation: OperationId, event: Event) -> Result<Vec<Event>, Refusal> {
-        if self.operation.id == operation {
-            return Ok(vec![]);
-        }
-        match self.phase {
-            Phase::Active(..) if self.is_ended() => Ok(vec![event]),
-            Phase::Active(..) | Phase::Deleting { .. } => Err(Refusal::Busy(self.operation.id)),
-            Phase::Requested
-            | Phase::AwaitingPairing { .. }
-            | Phase::Verified(_)
-            | Phase::Provisioned(..)
-            | Phase::Failed { .. }
-            | Phase::Deleted => Err(Refusal::NotRegistered),
         }
     }
 
@@ -164,7 +151,14 @@ impl Known {
         };
         match self.phase {
             Phase::Deleted => Ok(vec![]),
-            Phase::Deleting { .. } => Ok(vec![erased, Event::Deleted { removed, left, why }]),
+            Phase::Deleting { .. } => {
+                let moved = self.moved_from.as_ref().map(|before| Event::MainAgentLeftBehind {
+                    agent_id: before.gateway_agent_id.on_gateway(),
+                    why: format!("the gateway was deleted before its agent on {} was removed", before.url),
+                });
+                let gone = [erased, Event::Deleted { removed, left, why }];
+                Ok(moved.into_iter().chain(gone).collect())
+            }
             Phase::Requested
             | Phase::AwaitingPairing { .. }
             | Phase::Verified(_)
@@ -177,7 +171,7 @@ impl Known {
     fn deletion_failed(&self, event: Event) -> Result<Vec<Event>, Refusal> {
         match (&self.phase, self.operation.kind) {
             (Phase::Deleting { .. }, _) => Ok(vec![event]),
-            (Phase::Active(..), Kind::Delete) => Ok(vec![]),
+            (Phase::Active(..), Kind::Delete) if self.is_ended() => Ok(vec![]),
             _ => Err(self.ended()),
         }
     }
@@ -198,16 +192,11 @@ impl Known {
         }
     }
 
-    fn while_open(&self) -> Result<(), Refusal> {
+    pub(super) fn while_open(&self) -> Result<(), Refusal> {
         if self.is_ended() { Err(self.ended()) } else { Ok(()) }
     }
 
-    fn while_creating(&self) -> Result<(), Refusal> {
-        self.while_open()?;
-        if self.operation.kind == Kind::Create { Ok(()) } else { Err(self.ended()) }
-    }
-
-    fn ended(&self) -> Refusal {
+    pub(super) fn ended(&self) -> Refusal {
         let outcome = match (&self.operation.end, self.operation.kind) {
             (End::Open, _) => "was followed by another operation",
             (End::Succeeded, _) => "succeeded",
@@ -215,6 +204,17 @@ impl Known {
             (End::Cancelled { .. }, _) => "was cancelled",
         };
         Refusal::AlreadyEnded { gateway: self.request.gateway, outcome }
+    }
+}
+
+impl Leftover {
+    /// What is told of it at once.
+    fn told(self, why: String) -> Option<Event> {
+        match self {
+            Self::Nothing | Self::MayRemain => None,
+            Self::Removed { agent_id } => Some(Event::MainAgentRemoved { agent_id, why }),
+            Self::LeftBehind { agent_id, why } => Some(Event::MainAgentLeftBehind { agent_id, why }),
+        }
     }
 }
 

@@ -5,10 +5,12 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::{
     domain::gateway::{
+        change::{Changes, TokenChange, UpdateFailed, UpdateRequested, Updated},
         event::{MainAgent, Requested, Verified},
         failure::{Cause, Stage},
         patience::Patience,
         state::Occurrence,
+        sync::{Options, SyncFailed, SyncRequested, Synced},
     },
     ids::{AgentId, GatewayId, OperationId, OrganizationId},
 };
@@ -85,6 +87,49 @@ fn given(history: &[Event]) -> Gateway {
     })
 }
 
+fn changes() -> Changes {
+    Changes {
+        name: Some("b".to_owned()),
+        url: Some("ws://127.0.0.1:2".parse().unwrap()),
+        token: Some(TokenChange::Cleared),
+        ..Changes::default()
+    }
+}
+
+fn update(number: u128) -> Box<UpdateRequested> {
+    let operation = OperationId::from(uuid::Uuid::from_u128(number));
+    Box::new(UpdateRequested {
+        operation,
+        patience: Patience::Waiting,
+        by: "ada".to_owned(),
+        changes: changes(),
+    })
+}
+
+fn updated() -> Box<Updated> {
+    Box::new(Updated {
+        changes: changes(),
+        verified: Some(verified()),
+        agent: Some(agent()),
+        leaves: Some("agent-x".to_owned()),
+    })
+}
+
+fn renamed() -> Box<Updated> {
+    let changes = Changes { name: Some("c".to_owned()), ..Changes::default() };
+    Box::new(Updated { changes, verified: None, agent: None, leaves: None })
+}
+
+fn sync(number: u128) -> SyncRequested {
+    let operation = OperationId::from(uuid::Uuid::from_u128(number));
+    let options = Options { include_main: true, ..Options::default() };
+    SyncRequested { operation, patience: Patience::Waiting, by: "ada".to_owned(), options }
+}
+
+fn synced() -> Box<Synced> {
+    Box::new(Synced { verified: Some(verified()), agent: Some(agent()), errors: vec![] })
+}
+
 fn histories() -> Vec<(&'static str, Vec<Event>)> {
     let start = Event::Requested(requested("a"));
     let attempt =
@@ -103,6 +148,18 @@ fn histories() -> Vec<(&'static str, Vec<Event>)> {
         Event::DeletionRequested { operation, patience: Patience::Background, force: false, by: by() };
     let deleted = Event::Deleted { removed: vec![], left: vec![], why: None };
     let not_deleted = Event::DeletionFailed { failure: failure(), code: failure().cause.code(), attempts: 1 };
+    let updating = Event::UpdateRequested(update(8));
+    let not_updated = Event::UpdateFailed(Box::new(UpdateFailed {
+        failure: failure(),
+        code: failure().cause.code(),
+        attempts: 1,
+        left_behind: None,
+    }));
+    let not_synced = Event::SyncFailed(Box::new(SyncFailed {
+        failure: failure(),
+        code: failure().cause.code(),
+        attempts: 1,
+    }));
     let then = |events: &[Event]| created.iter().chain(events).cloned().collect::<Vec<_>>();
     let erased = Event::SecretErased { which: "gateway token".to_owned(), why: "w".to_owned() };
     vec![
@@ -118,6 +175,15 @@ fn histories() -> Vec<(&'static str, Vec<Event>)> {
         ("failed, erased", vec![start.clone(), failed(), erased]),
         ("cancelled", vec![start.clone(), cancelled]),
         ("retried", vec![start, failed(), retried]),
+        ("updating", then(std::slice::from_ref(&updating))),
+        ("moved", then(&[updating.clone(), Event::Updated(updated())])),
+        ("moved, cleaned", then(&[updating.clone(), Event::Updated(updated()), removed()])),
+        ("moved, deleting", then(&[updating.clone(), Event::Updated(updated()), deleting.clone()])),
+        ("renamed", then(&[updating.clone(), Event::Updated(renamed())])),
+        ("not updated", then(&[updating, not_updated])),
+        ("syncing", then(&[Event::SyncRequested(sync(8))])),
+        ("synced", then(&[Event::SyncRequested(sync(8)), Event::Synced(synced())])),
+        ("not synced", then(&[Event::SyncRequested(sync(8)), not_synced])),
         ("deleting", then(std::slice::from_ref(&deleting))),
         ("deleted", then(&[deleting.clone(), deleted])),
         ("not deleted", then(&[deleting, not_deleted])),
@@ -165,6 +231,14 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("retry", Command::Retry { operation, patience: Patience::Waiting, by: by() }),
         ("cancel", Command::Cancel { operation: first, by: by(), reason: "r".to_owned() }),
         ("cancel the second", Command::Cancel { operation: second, by: by(), reason: "r".to_owned() }),
+        ("update", Command::RequestUpdate { update: update(9), only_at: None }),
+        ("update another", Command::RequestUpdate { update: update(10), only_at: Some(1) }),
+        ("updated", Command::RecordUpdated(updated())),
+        ("not updated", Command::RecordUpdateFailed { failure: failure(), attempts: 1, left_behind: None }),
+        ("sync", Command::RequestSync(sync(9))),
+        ("synced", Command::RecordSynced(synced())),
+        ("not synced", Command::RecordSyncFailed { failure: failure(), attempts: 1 }),
+        ("agent refreshed", Command::RecordAgentRefreshed(agent())),
         (
             "delete",
             Command::RequestDeletion { operation, patience: Patience::Waiting, force: false, by: by() },

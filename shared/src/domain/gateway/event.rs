@@ -4,8 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    change::{UpdateFailed, UpdateRequested, Updated},
     failure::{Code, Failure},
     patience::Patience,
+    sync::{SyncFailed, SyncRequested, Synced},
     url::GatewayUrl,
 };
 use crate::ids::{AgentId, GatewayId, OperationId, OrganizationId};
@@ -162,6 +164,24 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody asked for a change.
+    #[serde(rename = "GatewayUpdateRequested")]
+    UpdateRequested(Box<UpdateRequested>),
+    /// The change took effect; terminal for its operation.
+    #[serde(rename = "GatewayUpdated")]
+    Updated(Box<Updated>),
+    /// The change did not take effect; terminal for its operation.
+    #[serde(rename = "GatewayUpdateFailed")]
+    UpdateFailed(Box<UpdateFailed>),
+    /// Somebody asked for the agents to be written anew.
+    #[serde(rename = "TemplateSyncRequested")]
+    SyncRequested(SyncRequested),
+    /// Every agent was tried; terminal for its operation.
+    #[serde(rename = "TemplatesSynced")]
+    Synced(Box<Synced>),
+    /// No agent could be tried; terminal for its operation.
+    #[serde(rename = "TemplateSyncFailed")]
+    SyncFailed(Box<SyncFailed>),
     /// Somebody asked for the gateway's removal.
     #[serde(rename = "GatewayDeletionRequested")]
     DeletionRequested {
@@ -206,7 +226,7 @@ pub enum Event {
 
 impl Event {
     /// Every stored name, in the order of the variants.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 21] = [
         "GatewayRequested",
         "ProvisioningAttemptFailed",
         "PairingRequired",
@@ -218,6 +238,12 @@ impl Event {
         "MainAgentLeftBehind",
         "GatewayCreationRetried",
         "GatewayCreationCancelled",
+        "GatewayUpdateRequested",
+        "GatewayUpdated",
+        "GatewayUpdateFailed",
+        "TemplateSyncRequested",
+        "TemplatesSynced",
+        "TemplateSyncFailed",
         "GatewayDeletionRequested",
         "GatewayDeleted",
         "GatewayDeletionFailed",

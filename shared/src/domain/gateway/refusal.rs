@@ -25,13 +25,21 @@ pub enum Refusal {
     /// Another change of the gateway is running.
     #[error("operation {0} of this gateway is still running")]
     Busy(OperationId),
+    /// The gateway has another revision than the one that was to be changed.
+    #[error("gateway {gateway} has revision {actual}")]
+    OtherRevision {
+        /// The gateway.
+        gateway: GatewayId,
+        /// The revision that it has.
+        actual: u64,
+    },
     /// The operation has its outcome.
     #[error("operation {0} has ended already")]
     Finished(OperationId),
     /// The sealed token of the failed registration is gone.
     #[error("the token of gateway {0} is no longer kept")]
     TokenErased(GatewayId),
-    /// A deletion cannot be taken back: part of it may be done.
-    #[error("operation {0} removes the gateway and cannot be cancelled")]
+    /// Part of the operation may be done, so it cannot be taken back.
+    #[error("operation {0} changes a registered gateway and cannot be cancelled")]
     NotCancellable(OperationId),
 }

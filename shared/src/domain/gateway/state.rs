@@ -1,13 +1,13 @@
 //! Where a gateway is in its life, folded from its events.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{
+    change::Changes,
     event::{Event, MainAgent, Requested, Verified},
-    failure::{Code, Failure},
-    patience::{ATTEMPT_LONGEST, Patience},
+    operation::{End, Kind, Operation},
+    sync::{Options, Synced},
 };
-use crate::ids::OperationId;
 
 /// When and under which request an event was recorded: what a fold needs beside the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +33,20 @@ pub enum Gateway {
 /// A gateway that somebody asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// What was asked for.
+    /// What was asked for, with every change that took effect.
     pub request: Requested,
     /// When.
     pub requested_at: DateTime<Utc>,
+    /// When one of the documented fields last changed.
+    pub changed_at: DateTime<Utc>,
+    /// A change that is being tried.
+    pub changes: Option<Changes>,
+    /// The last synchronization of templates, and what came of it.
+    pub sync: Option<(Options, Option<Synced>)>,
+    /// How the gateway was reached where it was before, while its agent is still to be removed there.
+    pub moved_from: Option<Box<Requested>>,
+    /// The agent's files are older than the gateway's name.
+    pub agent_is_stale: bool,
     /// When its main agent was provisioned.
     pub provisioned_at: Option<DateTime<Utc>>,
     /// The stream's version.
@@ -49,69 +59,6 @@ pub struct Known {
     pub operation: Operation,
     /// How far it is.
     pub phase: Phase,
-}
-
-/// What an operation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Registers a gateway, the first time or again.
-    Create,
-    /// Removes it.
-    Delete,
-}
-
-impl Kind {
-    /// The name that is shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create_gateway",
-            Self::Delete => "delete_gateway",
-        }
-    }
-}
-
-/// Something that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// Its id.
-    pub id: OperationId,
-    /// What it does.
-    pub kind: Kind,
-    /// How long to try.
-    pub patience: Patience,
-    /// The HTTP request that asked.
-    pub request_id: Option<String>,
-    /// When.
-    pub requested_at: DateTime<Utc>,
-    /// When its last event was recorded.
-    pub progressed_at: DateTime<Utc>,
-    /// Attempts that ended.
-    pub attempts: u32,
-    /// How long they took, with the pauses between them.
-    pub spent: TimeDelta,
-    /// When the attempt that is next may begin, or might have begun.
-    pub due: DateTime<Utc>,
-    /// Its outcome.
-    pub end: End,
-}
-
-/// The outcome of an operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// Not known yet.
-    Open,
-    /// Done.
-    Succeeded,
-    /// Not done.
-    Failed(Failure, Code),
-    /// Ended by somebody.
-    Cancelled {
-        /// By whom.
-        by: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// How far a gateway is.
@@ -178,6 +125,11 @@ impl Known {
         Self {
             request: request.clone(),
             requested_at: occurrence.at,
+            changed_at: occurrence.at,
+            changes: None,
+            sync: None,
+            moved_from: None,
+            agent_is_stale: false,
             provisioned_at: None,
             revision: occurrence.version,
             agent_may_exist: false,
@@ -215,36 +167,23 @@ impl Known {
             }
             Event::PairingRequired { until, request_id, agent_may_remain, .. } => {
                 self.agent_may_exist = *agent_may_remain;
-                let since = match self.phase {
-                    Phase::AwaitingPairing { since, .. } => since,
-                    Phase::Requested
-                    | Phase::Verified(_)
-                    | Phase::Provisioned(..)
-                    | Phase::Active(..)
-                    | Phase::Failed { .. }
-                    | Phase::Deleting { .. }
-                    | Phase::Deleted => occurrence.at,
-                };
+                let since = self.awaiting_since(occurrence);
                 self.phase = Phase::AwaitingPairing { since, until: *until, request_id: request_id.clone() };
             }
             Event::Verified(verified) => self.phase = Phase::Verified(verified.clone()),
             Event::MainAgentProvisioned(agent) => {
                 self.agent_may_exist = true;
                 self.provisioned_at = Some(occurrence.at);
-                if let Phase::Verified(verified) = &self.phase {
-                    self.phase = Phase::Provisioned(verified.clone(), agent.clone());
-                }
+                self.stand(agent);
             }
             Event::Created {} => {
-                self.operation.attempts += 1;
-                self.operation.end = End::Succeeded;
+                self.operation.succeed();
                 if let Phase::Provisioned(verified, agent) = &self.phase {
                     self.phase = Phase::Active(verified.clone(), agent.clone());
                 }
             }
             Event::CreationFailed { failure, code, attempts, agent_may_remain } => {
-                self.operation.attempts = *attempts;
-                self.operation.end = End::Failed(failure.clone(), *code);
+                self.operation.fail(failure, *code, *attempts);
                 self.agent_may_exist = *agent_may_remain;
                 self.phase = Phase::Failed { cleaned: false };
             }
@@ -258,16 +197,52 @@ impl Known {
             }
             Event::MainAgentRemoved { .. } | Event::MainAgentLeftBehind { .. } => {
                 self.agent_may_exist = matches!(event, Event::MainAgentLeftBehind { .. });
+                self.moved_from = None;
                 if let Phase::Failed { cleaned, .. } = &mut self.phase {
                     *cleaned = true;
                 }
             }
+            Event::UpdateRequested(_)
+            | Event::Updated(_)
+            | Event::UpdateFailed(_)
+            | Event::SyncRequested(_)
+            | Event::Synced(_)
+            | Event::SyncFailed(_) => self.evolve_change(event, occurrence),
             Event::DeletionRequested { .. } | Event::Deleted { .. } | Event::DeletionFailed { .. } => {
                 self.evolve_deletion(event, occurrence);
             }
             Event::SecretErased { .. } => self.token_erased = true,
         }
         self
+    }
+
+    fn stand(&mut self, agent: &MainAgent) {
+        self.agent_is_stale = false;
+        match &self.phase {
+            Phase::Verified(verified) => {
+                self.phase = Phase::Provisioned(verified.clone(), agent.clone());
+            }
+            Phase::Active(verified, _) => self.phase = Phase::Active(verified.clone(), agent.clone()),
+            Phase::Requested
+            | Phase::AwaitingPairing { .. }
+            | Phase::Provisioned(..)
+            | Phase::Failed { .. }
+            | Phase::Deleting { .. }
+            | Phase::Deleted => {}
+        }
+    }
+
+    fn awaiting_since(&self, occurrence: &Occurrence) -> DateTime<Utc> {
+        match self.phase {
+            Phase::AwaitingPairing { since, .. } => since,
+            Phase::Requested
+            | Phase::Verified(_)
+            | Phase::Provisioned(..)
+            | Phase::Active(..)
+            | Phase::Failed { .. }
+            | Phase::Deleting { .. }
+            | Phase::Deleted => occurrence.at,
+        }
     }
 
     fn evolve_deletion(&mut self, event: &Event, occurrence: &Occurrence) {
@@ -279,46 +254,14 @@ impl Known {
             }
         }
         if let Event::Deleted { .. } = event {
-            self.operation.attempts += 1;
-            self.operation.end = End::Succeeded;
+            self.operation.succeed();
             self.phase = Phase::Deleted;
         }
         if let Event::DeletionFailed { failure, code, attempts } = event {
-            self.operation.attempts = *attempts;
-            self.operation.end = End::Failed(failure.clone(), *code);
+            self.operation.fail(failure, *code, *attempts);
             if let Phase::Deleting { verified, agent, .. } = &self.phase {
                 self.phase = Phase::Active(verified.clone(), agent.clone());
             }
         }
-    }
-}
-
-impl Operation {
-    fn new((id, kind): (OperationId, Kind), patience: Patience, occurrence: &Occurrence) -> Self {
-        Self {
-            id,
-            kind,
-            patience,
-            request_id: occurrence.request_id.clone(),
-            requested_at: occurrence.at,
-            progressed_at: occurrence.at,
-            attempts: 0,
-            spent: TimeDelta::zero(),
-            due: occurrence.at,
-            end: End::Open,
-        }
-    }
-
-    /// For how long it has been tried. Time in which no worker held the job does not count: whatever lies between the
-    /// instant an attempt was due and its end counts as one attempt at most.
-    #[must_use]
-    pub fn tried_for(&self, now: DateTime<Utc>) -> TimeDelta {
-        self.spent + (now - self.due).clamp(TimeDelta::zero(), ATTEMPT_LONGEST)
-    }
-
-    fn attempt_failed(&mut self, attempt: u32, at: DateTime<Utc>, retry_at: DateTime<Utc>) {
-        self.attempts = attempt;
-        self.spent = self.tried_for(at) + (retry_at - at).max(TimeDelta::zero());
-        self.due = retry_at;
     }
 }

@@ -5,10 +5,10 @@ use std::{fmt, future::Future, pin::Pin, time::Duration};
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{commit, queue, views};
+use super::{agents, commit, queue, views};
 use crate::{
     commit::Commit,
-    ids::{GatewayId, JobId, LeaseToken},
+    ids::{AgentId, GatewayId, JobId, LeaseToken},
     job::Lease,
     store::{
         Claim, LocalWorker, StoreError,
@@ -28,6 +28,7 @@ pub(super) enum Other {
     Release { held: Vec<(JobId, LeaseToken)>, answer: Answer<()> },
     VoidLeases { answer: Answer<u64> },
     InstallationValue { name: String, or_put: Option<String>, answer: Answer<Option<String>> },
+    CheckIn { agent: AgentId, at: DateTime<Utc>, answer: Answer<()> },
     Observe { gateway: GatewayId, document: String, answer: Answer<()> },
 }
 
@@ -59,6 +60,9 @@ impl Database for File {
             }
             Other::Release { held, answer } => drop(answer.send(queue::release(connection, &held).await)),
             Other::VoidLeases { answer } => drop(answer.send(queue::void_leases(connection).await)),
+            Other::CheckIn { agent, at, answer } => {
+                drop(answer.send(agents::check_in(connection, agent, at).await));
+            }
             Other::Observe { gateway, document, answer } => {
                 drop(answer.send(views::observe(connection, gateway, &document).await));
             }
