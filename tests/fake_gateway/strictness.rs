@@ -102,6 +102,30 @@ async fn a_partial_list_destroys_the_others_on_2026_2_9_only() {
 }
 
 #[tokio::test]
+async fn who_beats_where_no_entry_says_it_differs_between_versions() {
+    for (version, other) in
+        [(Version::V2026_2_9, None), (Version::V2026_6_11, Some("45m")), (Version::V2026_9_6, Some("45m"))]
+    {
+        let defaults = json!({ "agents": { "defaults": { "heartbeat": { "every": "45m" } } } });
+        let gateway =
+            FakeGateway::start(Options { initial_config: defaults, ..Options::version(version) }).await;
+        let mut client = connected(&gateway).await;
+        let created = json!({ "name": "one", "workspace": "/w/one" });
+        client.ok("agents.create", created).await;
+        assert_eq!(gateway.effective_heartbeat("main").as_deref(), Some("45m"), "{version:?}");
+        assert_eq!(gateway.effective_heartbeat("one").as_deref(), other, "{version:?}");
+        let mut client = connected(&gateway).await;
+        let status = client.ok("status", json!({})).await;
+        let told = status.pointer("/heartbeat/agents/1").unwrap();
+        assert_eq!(
+            (&told["agentId"], &told["enabled"]),
+            (&json!("one"), &json!(other.is_some())),
+            "{version:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_heartbeat_of_one_agent_switches_the_others_off() {
     let gateway = FakeGateway::start(Options::default()).await;
     let mut client = connected(&gateway).await;

@@ -168,7 +168,7 @@ impl FakeGateway {
     /// a `heartbeat` only such entries beat, else only the default agent does.
     #[must_use]
     pub fn effective_heartbeat(&self, agent_id: &str) -> Option<String> {
-        heartbeat::effective(&self.shared.state().config, agent_id)
+        heartbeat::effective(self.shared.options.version, &self.shared.state().config, agent_id)
     }
 
     /// Replaces the faults, with all strikes unspent.

@@ -46,6 +46,7 @@ pub(crate) fn call(shared: &Arc<Shared>, scopes: &[String], method: &str, params
         "config.get" => config::get(version, &state).into(),
         "config.schema" => config::schema(version).into(),
         "config.patch" => patch::patch(version, &mut state, params),
+        "status" => read::status(version, &state).into(),
         "sessions.list" => read::sessions(version, &state).into(),
         "sessions.patch" => sessions::patch(version, &mut state, params).into(),
         "sessions.delete" => sessions::delete(version, &mut state, params).into(),

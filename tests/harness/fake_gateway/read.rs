@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Version;
+use super::heartbeat;
 use super::methods::text;
 use super::refusal::Refusal;
 use super::state::{Session, State, merge, now_ms};
@@ -50,6 +51,18 @@ pub(crate) fn sessions(version: Version, state: &State) -> Value {
     if let Some(total) = answer.get_mut("totalCount") {
         *total = json!(rows.len());
     }
+    answer
+}
+
+/// `status`: the recorded answer with the heartbeats that are on.
+pub(crate) fn status(version: Version, state: &State) -> Value {
+    let mut answer = version.recorded_read("status").unwrap_or_default();
+    let mut ids: Vec<String> = state.agents().into_iter().map(|agent| agent.id).collect();
+    if !ids.iter().any(|id| id == "main") {
+        ids.insert(0, "main".to_owned());
+    }
+    let rows: Vec<Value> = ids.iter().map(|id| heartbeat::row(version, &state.config, id)).collect();
+    merge(&mut answer, &json!({ "heartbeat": { "agents": rows } }));
     answer
 }
 

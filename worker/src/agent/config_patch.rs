@@ -54,23 +54,41 @@ pub fn is_explicit(config: &Value) -> bool {
     }
 }
 
-/// The agents whose heartbeat is on, as `status` tells it; empty where it does not.
+/// The agents whose heartbeat is on, as `status` tells it; `None` where it does not.
 #[must_use]
-pub fn beating(status: &Value) -> Vec<String> {
-    let agents = status.pointer("/heartbeat/agents").and_then(Value::as_array).map(Vec::as_slice);
+pub fn beating(status: &Value) -> Option<Vec<String>> {
+    let agents = status.pointer("/heartbeat/agents").and_then(Value::as_array)?;
     let on = |agent: &&Value| agent.get("enabled") == Some(&Value::Bool(true));
-    let ids = agents.unwrap_or_default().iter().filter(on).filter_map(|agent| agent.get("agentId")?.as_str());
-    ids.map(ToOwned::to_owned).collect()
+    let ids = agents.iter().filter(on).filter_map(|agent| agent.get("agentId")?.as_str());
+    Some(ids.map(ToOwned::to_owned).collect())
 }
 
 /// Decides from `config` of `config.get`, and from who is [`beating`] where nobody [`is_explicit`].
 #[must_use]
-pub fn decide(config: &Value, agent_id: &str, wanted: &Map<String, Value>, beating: &[String]) -> Step {
+pub fn decide(
+    config: &Value,
+    agent_id: &str,
+    wanted: &Map<String, Value>,
+    beating: Option<&[String]>,
+) -> Step {
+    let keepers = |default: Option<&str>| match beating {
+        _ if is_explicit(config) => Vec::new(),
+        Some(beating) if !beating.is_empty() => beating.to_vec(),
+        // Nobody beats: an empty entry keeps it so only where the cadence itself is off.
+        Some(_) if !is_off(config) => Vec::new(),
+        Some(_) | None => default.map(ToOwned::to_owned).into_iter().collect(),
+    };
     match form(config) {
-        Some(Agents::Entries(entries)) => decide_entries(entries, agent_id, wanted, beating),
-        Some(Agents::List(list)) => decide_list(list, agent_id, wanted, beating),
+        Some(Agents::Entries(entries)) => decide_entries(entries, agent_id, wanted, keepers),
+        Some(Agents::List(list)) => decide_list(list, agent_id, wanted, keepers),
         None => Step::Absent,
     }
+}
+
+/// Whether the cadence that agents inherit is none, for example `0m`.
+fn is_off(config: &Value) -> bool {
+    let every = config.pointer("/agents/defaults/heartbeat/every").and_then(Value::as_str);
+    every.is_some_and(|every| every.contains('0') && !every.contains(|c: char| ('1'..='9').contains(&c)))
 }
 
 enum Agents<'a> {
@@ -84,15 +102,6 @@ fn form(config: &Value) -> Option<Agents<'_>> {
     entries.or_else(|| agents.get("list").and_then(Value::as_array).map(|list| Agents::List(list)))
 }
 
-/// Who must keep a heartbeat. If nobody beats, every cadence is off: then the default agent, first in turn when
-/// somebody turns them on.
-fn keepers(beating: &[String], ours: &str, default: Option<&str>) -> Vec<String> {
-    let others: Vec<String> =
-        beating.iter().filter(|other| !other.eq_ignore_ascii_case(ours)).cloned().collect();
-    let default = || default.filter(|id| !id.eq_ignore_ascii_case(ours)).map(ToOwned::to_owned);
-    if others.is_empty() { default().into_iter().collect() } else { others }
-}
-
 fn is_among(ids: &[String], id: &str) -> bool {
     ids.iter().any(|other| other.eq_ignore_ascii_case(id))
 }
@@ -101,7 +110,7 @@ fn decide_entries(
     entries: &Map<String, Value>,
     agent_id: &str,
     wanted: &Map<String, Value>,
-    beating: &[String],
+    keepers: impl Fn(Option<&str>) -> Vec<String>,
 ) -> Step {
     let Some((key, entry)) = entries.iter().find(|(key, _)| key.eq_ignore_ascii_case(agent_id)) else {
         return Step::Absent;
@@ -109,34 +118,31 @@ fn decide_entries(
     if has(entry, wanted) {
         return Step::Equal(ConfigForm::Entries);
     }
-    let mut patch = Map::new();
+    let default = entries
+        .iter()
+        .find(|(_, entry)| is_default(entry))
+        .or_else(|| entries.get_key_value("main"))
+        .or_else(|| entries.iter().next());
+    let keepers = keepers(default.map(|(id, _)| id.as_str()));
+    let kept = entries.keys().filter(|other| is_among(&keepers, other));
+    let mut patch: Map<String, Value> = kept.map(|other| (other.clone(), json!({"heartbeat": {}}))).collect();
     patch.insert(key.clone(), json!({"heartbeat": wanted}));
-    if !entries.values().any(has_heartbeat) {
-        let default = entries
-            .iter()
-            .find(|(_, entry)| is_default(entry))
-            .or_else(|| entries.get_key_value("main"))
-            .or_else(|| entries.iter().next());
-        let keepers = keepers(beating, key, default.map(|(id, _)| id.as_str()));
-        for other in entries.keys().filter(|other| is_among(&keepers, other)) {
-            patch.insert(other.clone(), json!({"heartbeat": {}}));
-        }
-    }
     Step::Patch(ConfigForm::Entries, json!({"agents": {"entries": patch}}))
 }
 
-fn decide_list(list: &[Value], agent_id: &str, wanted: &Map<String, Value>, beating: &[String]) -> Step {
+fn decide_list(
+    list: &[Value],
+    agent_id: &str,
+    wanted: &Map<String, Value>,
+    keepers: impl Fn(Option<&str>) -> Vec<String>,
+) -> Step {
     let is_ours = |entry: &Value| id_of(entry).eq_ignore_ascii_case(agent_id);
     let Some(ours) = list.iter().find(|entry| is_ours(entry)) else { return Step::Absent };
     if has(ours, wanted) {
         return Step::Equal(ConfigForm::List);
     }
-    let keepers = if list.iter().any(has_heartbeat) {
-        Vec::new()
-    } else {
-        let default = list.iter().find(|entry| is_default(entry)).or_else(|| list.first());
-        keepers(beating, agent_id, default.map(id_of))
-    };
+    let default = list.iter().find(|entry| is_default(entry)).or_else(|| list.first());
+    let keepers = keepers(default.map(id_of));
     let patched = list.iter().map(|entry| {
         let mut entry = entry.clone();
         let (is_ours, is_kept) = (is_ours(&entry), is_among(&keepers, id_of(&entry)));
@@ -188,98 +194,6 @@ pub fn rejected_keys(message: &str, details: &Value) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wanted() -> Map<String, Value> {
-        heartbeat(Duration::from_mins(30), "check in")
-    }
-
-    #[test]
-    fn a_list_is_sent_whole_with_the_default_agents_heartbeat_kept() {
-        let config = json!({"agents": {"defaults": {}, "list": [
-            {"id": "main", "key": "__OPENCLAW_REDACTED__"}, {"id": "other"}, {"id": "agent-x", "workspace": "/w"},
-        ]}});
-        let Step::Patch(ConfigForm::List, patch) = decide(&config, "Agent-X", &wanted(), &[]) else {
-            panic!()
-        };
-        assert_eq!(
-            patch,
-            json!({"agents": {"list": [
-                {"id": "main", "key": "__OPENCLAW_REDACTED__", "heartbeat": {}},
-                {"id": "other"},
-                {"id": "agent-x", "workspace": "/w", "heartbeat": {"every": "30m", "target": "none", "prompt": "check in"}},
-            ]}})
-        );
-        assert_eq!(decide(&patch, "agent-x", &wanted(), &[]), Step::Equal(ConfigForm::List));
-    }
-
-    #[test]
-    fn a_map_is_patched_by_its_keys() {
-        let config = json!({"agents": {"entries": {"boss": {"default": true}, "agent-x": {}, "main": {}}}});
-        let Step::Patch(ConfigForm::Entries, patch) = decide(&config, "agent-x", &wanted(), &[]) else {
-            panic!()
-        };
-        assert_eq!(
-            patch,
-            json!({"agents": {"entries": {
-                "agent-x": {"heartbeat": {"prompt": "check in", "every": "30m", "target": "none"}},
-                "boss": {"heartbeat": {}},
-            }}})
-        );
-    }
-
-    #[test]
-    fn where_somebody_has_a_heartbeat_only_ours_is_added() {
-        let config = json!({"agents": {"list": [{"id": "main"}, {"id": "o", "heartbeat": {}}, {"id": "x"}]}});
-        let Step::Patch(_, patch) = decide(&config, "x", &wanted(), &["main".to_owned()]) else { panic!() };
-        assert_eq!(patch.pointer("/agents/list/0"), Some(&json!({"id": "main"})));
-        assert_eq!(patch.pointer("/agents/list/1"), Some(&json!({"id": "o", "heartbeat": {}})));
-    }
-
-    #[test]
-    fn whoever_beats_keeps_it_and_nobody_else_begins() {
-        let status = json!({"heartbeat": {"agents": [
-            {"agentId": "main", "enabled": true}, {"agentId": "quiet", "enabled": false},
-            {"agentId": "other", "enabled": true}, {"agentId": "x", "enabled": true}, {"enabled": true}, 1,
-        ]}});
-        let beating = beating(&status);
-        assert_eq!(beating, ["main", "other", "x"]);
-        let config =
-            json!({"agents": {"list": [{"id": "main"}, {"id": "quiet"}, {"id": "other"}, {"id": "x"}]}});
-        let Step::Patch(_, list) = decide(&config, "x", &wanted(), &beating) else { panic!() };
-        let config = json!({"agents": {"entries": {"main": {}, "quiet": {}, "other": {}, "x": {}}}});
-        let Step::Patch(_, entries) = decide(&config, "x", &wanted(), &beating) else { panic!() };
-        for kept in ["/agents/list/0/heartbeat", "/agents/list/2/heartbeat"] {
-            assert_eq!(list.pointer(kept), Some(&json!({})), "{list}");
-        }
-        assert_eq!(list.pointer("/agents/list/1"), Some(&json!({"id": "quiet"})));
-        for kept in ["main", "other"] {
-            assert_eq!(entries["agents"]["entries"][kept], json!({"heartbeat": {}}), "{entries}");
-        }
-        assert_eq!(entries["agents"]["entries"].get("quiet"), None);
-        assert!(!is_explicit(&config) && is_explicit(&list) && is_explicit(&entries));
-        assert!(super::beating(&json!({"heartbeat": 1})).is_empty());
-    }
-
-    #[test]
-    fn an_absent_agent_is_never_patched() {
-        for config in [
-            json!({}),
-            json!(null),
-            json!({"agents": 1}),
-            json!({"agents": {"list": [{"id": "main"}, 1]}}),
-            json!({"agents": {"entries": {}}}),
-        ] {
-            assert_eq!(decide(&config, "agent-x", &wanted(), &[]), Step::Absent, "{config}");
-        }
-    }
-
-    #[test]
-    fn rejected_keys_are_read_from_issues_and_messages() {
-        let details = json!({"issues": [{"path": "a.heartbeat", "message": "Unrecognized key: \"target\""}]});
-        assert_eq!(rejected_keys("invalid config", &details), ["target"]);
-        assert_eq!(rejected_keys("x: Unrecognized keys: \"a\", \"b\"", &Value::Null), ["a", "b"]);
-        assert!(rejected_keys("other", &Value::Null).is_empty());
-    }
-}
+mod in_effect;
+#[cfg(test)]
+mod tests;

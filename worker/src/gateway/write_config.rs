@@ -46,8 +46,8 @@ pub async fn write_config(
         let held = session.call("config.get", json!({})).await?;
         let config = held.get("config").unwrap_or(&Value::Null);
         // Asked after the configuration was read: what changes in between makes the hash stale.
-        let beating = if config_patch::is_explicit(config) { Vec::new() } else { beating(session).await? };
-        let (form, patch) = match decide(config, agent_id, &wanted, &beating) {
+        let beating = if config_patch::is_explicit(config) { None } else { beating(session).await? };
+        let (form, patch) = match decide(config, agent_id, &wanted, beating.as_deref()) {
             Step::Equal(form) => return Ok(form),
             Step::Patch(form, patch) => (form, patch),
             Step::Absent if Instant::now() < not_yet_until => {
@@ -121,7 +121,7 @@ async fn outcome(
             Progress::Waiting => {}
         }
         let held = session.call("config.get", json!({})).await?;
-        let step = decide(held.get("config").unwrap_or(&Value::Null), agent_id, wanted, &[]);
+        let step = decide(held.get("config").unwrap_or(&Value::Null), agent_id, wanted, None);
         if matches!(step, Step::Equal(_)) {
             return Ok(Outcome::Written);
         }
@@ -129,8 +129,8 @@ async fn outcome(
     Err(session.too_slow().into())
 }
 
-/// Whose heartbeat is on now; nobody's where the gateway does not tell.
-async fn beating(session: &mut Session<'_>) -> Result<Vec<String>, Refused> {
+/// Whose heartbeat is on now; `None` where the gateway does not tell.
+async fn beating(session: &mut Session<'_>) -> Result<Option<Vec<String>>, Refused> {
     let status = session.ask("status", json!({})).await?.unwrap_or(Value::Null);
     Ok(config_patch::beating(&status))
 }
