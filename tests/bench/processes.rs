@@ -10,7 +10,8 @@ use std::{
 
 use harness::{
     fake_gateway::{FakeGateway, Options},
-    process::{free_port, signal},
+    ports::free_port,
+    process::signal,
 };
 use tempfile::TempDir;
 

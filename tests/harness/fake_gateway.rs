@@ -66,6 +66,8 @@ impl FakeGateway {
             options.version != Version::V2026_2_9 || options.token.is_some() || options.password.is_some(),
             "2026.2.9 has no mode without a secret"
         );
+        // It may close its port for a while and must have it back.
+        let port = if port == 0 { crate::ports::free_port() } else { port };
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("loopback can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared::new(options, port));

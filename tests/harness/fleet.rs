@@ -10,7 +10,10 @@ use std::{
 use shared::secret::Secret;
 use tempfile::TempDir;
 
-use crate::process::{free_port, program, signal};
+use crate::{
+    ports::free_port,
+    process::{program, signal},
+};
 
 /// To start, to answer or to end: far more than any of it takes.
 const LIMIT: Duration = Duration::from_secs(40);

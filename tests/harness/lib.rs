@@ -11,6 +11,7 @@ pub mod databases;
 pub mod fake_gateway;
 pub mod fleet;
 pub mod openclaw;
+pub mod ports;
 pub mod process;
 pub mod strangers;
 pub mod world;

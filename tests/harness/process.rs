@@ -67,7 +67,7 @@ impl Server {
     /// If it does not start, with its log.
     #[must_use]
     pub async fn start(data: &Path, environment: &[(&str, &str)]) -> Self {
-        let port = free_port();
+        let port = crate::ports::free_port();
         let base = format!("http://127.0.0.1:{port}");
         let log = data.join("log");
         std::fs::create_dir_all(data).expect("the data directory can be made");
@@ -192,15 +192,4 @@ pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
         .expect("the command can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-}
-
-/// A port of 127.0.0.1 that is free now.
-///
-/// # Panics
-///
-/// If loopback cannot be used.
-#[must_use]
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback can be bound");
-    listener.local_addr().expect("a bound socket has an address").port()
 }

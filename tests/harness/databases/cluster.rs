@@ -1,7 +1,6 @@
 //! PostgreSQL servers: one for all tests of a process, and more for tests that crash theirs.
 
 use std::{
-    net::TcpListener,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -48,7 +47,7 @@ impl Cluster {
 
     /// Starts a server and prepares the database that every other one is copied from.
     pub async fn start(durability: Durability) -> Self {
-        let port = free_port();
+        let port = crate::ports::free_port();
         let password = uuid::Uuid::new_v4().simple().to_string();
         let mut settings: Vec<String> =
             ["max_connections=300", "shared_buffers=64MB"].map(str::to_owned).into();
@@ -127,9 +126,4 @@ impl Cluster {
             PgConnection::connect(&self.url("admin", "postgres")).await.expect("the server is up");
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.expect("admin may do that");
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
