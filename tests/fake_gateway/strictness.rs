@@ -114,6 +114,8 @@ async fn who_beats_where_no_entry_says_it_differs_between_versions() {
         client.ok("agents.create", created).await;
         assert_eq!(gateway.effective_heartbeat("main").as_deref(), Some("45m"), "{version:?}");
         assert_eq!(gateway.effective_heartbeat("one").as_deref(), other, "{version:?}");
+        // 2026.2.9 restarts when an agent is created.
+        gateway.settled().await;
         let mut client = connected(&gateway).await;
         let status = client.ok("status", json!({})).await;
         let told = status.pointer("/heartbeat/agents/1").unwrap();
