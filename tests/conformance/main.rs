@@ -4,6 +4,7 @@
 mod commits;
 mod fleet;
 mod log;
+mod long_queue;
 mod outage;
 mod proofs;
 mod queue;

@@ -31,7 +31,7 @@ use tokio::{
 
 pub use self::server::Server;
 use self::{
-    connections::{Connector, Lines, Statement, too_late},
+    connections::{Connector, Lines, Statement, Use, too_late},
     health::Health,
     opening::{Background, Opening},
     writer::{Other, Session},
@@ -86,7 +86,7 @@ impl PostgresStore {
         let connector = Connector::new(server.options().clone(), Arc::new(Health::default()));
         let signals = Arc::new(Signals::new(0));
         let origin = format!("{:016x}", rand::random::<u64>());
-        let reads = Arc::new(Lines::new(connector.clone(), server.readers));
+        let reads = Arc::new(Lines::new(connector.clone(), Use::Reads, server.readers));
         let session = Session::new(connector.clone(), origin.clone());
         let background = Background {
             connector: connector.clone(),
@@ -100,7 +100,7 @@ impl PostgresStore {
             origin,
             takeover_after: server.takeover_after,
             reads,
-            queue: Lines::new(connector, QUEUE_LINES),
+            queue: Lines::new(connector, Use::Queue, QUEUE_LINES),
             writes: Writes::start(session, Arc::clone(&signals)),
             signals,
             opening,

@@ -34,26 +34,41 @@ const LIMITS: &str = "set jit = off; set statement_timeout = '5s'; set idle_in_t
                       set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3; \
                       set tcp_user_timeout = '10s'; ";
 
+/// Commits and the queue look rows up by an index, always. The planner would leave the index now and then, because a table
+/// is new or was empty when it was last counted, and a claim would read the whole queue; so it is not asked.
+const BY_INDEX: &str = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
+                        set enable_mergejoin = off; set plan_cache_mode = force_generic_plan; ";
+
+/// What the server's default may not be.
+const DURABLE: &str = "select set_config('synchronous_commit', 'on', false) \
+                       where current_setting('synchronous_commit') = 'off'";
+const LAZY: &str = "set synchronous_commit = off; ";
+
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     /// Commits: durable when they return, whatever the server's default is.
     Commits,
-    /// Reads, and leases: one that is lost with the server costs a second delivery, which is fenced, and no write waits
-    /// for the disk.
-    Rest,
+    /// Claims, renewals and observations: one that is lost with the server costs a second delivery, which is fenced, and
+    /// no write waits for the disk.
+    Queue,
+    /// Reads.
+    Reads,
+    /// A durable transaction that may read much and take its time.
+    Long,
 }
 
 impl Use {
     fn session(self) -> String {
-        match self {
-            Self::Commits => {
-                let durable = "select set_config('synchronous_commit', 'on', false) \
-                               where current_setting('synchronous_commit') = 'off'";
-                format!("{LIMITS}{durable}")
+        let settings = match self {
+            Self::Commits => [BY_INDEX, DURABLE],
+            Self::Queue => [BY_INDEX, LAZY],
+            Self::Reads => [LAZY, ""],
+            Self::Long => {
+                ["set statement_timeout = 0; set idle_in_transaction_session_timeout = '1min'; ", DURABLE]
             }
-            Self::Rest => format!("{LIMITS}set synchronous_commit = off"),
-        }
+        };
+        [LIMITS].into_iter().chain(settings).collect()
     }
 }
 
@@ -131,14 +146,15 @@ fn is_too_late(error: &sqlx::Error) -> bool {
 /// A few connections for statements that are transactions of their own.
 pub(super) struct Lines {
     connector: Connector,
+    purpose: Use,
     permits: Semaphore,
     idle: Mutex<Vec<PgConnection>>,
 }
 
 impl Lines {
-    /// At most `most` at once.
-    pub(super) fn new(connector: Connector, most: usize) -> Self {
-        Self { connector, permits: Semaphore::new(most), idle: Mutex::default() }
+    /// For one use, at most `most` at once.
+    pub(super) fn new(connector: Connector, purpose: Use, most: usize) -> Self {
+        Self { connector, purpose, permits: Semaphore::new(most), idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
@@ -178,7 +194,7 @@ impl Lines {
                 answered => return answered,
             }
         }
-        let connection = self.connector.connect(Use::Rest).await?;
+        let connection = self.connector.connect(self.purpose).await?;
         self.ask(connection, statement()).await
     }
 
@@ -198,10 +214,7 @@ impl Lines {
 
     /// A new connection for a transaction that may take its time, beside the ones that are kept.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = self.connector.connect(Use::Commits).await?;
-        let limits = "set statement_timeout = 0; set idle_in_transaction_session_timeout = '1min'";
-        sqlx::raw_sql(limits).execute(&mut connection).await?;
-        Ok(connection)
+        self.connector.connect(Use::Long).await
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>, sqlx::Error> {

@@ -97,8 +97,8 @@ pub(super) async fn end_deliveries(connection: &mut PgConnection, plan: &Plan) -
     let mut frees = !plan.again.is_empty();
     if !plan.done.is_empty() {
         let row = sqlx::query(
-            "with gone as (delete from jobs where id = any($1) returning gateway_key) \
-             select exists (select 1 from jobs j join gone using (gateway_key) where j.id <> all ($1))",
+            "with gone as (delete from jobs where id = any($1) returning id, gateway_key) \
+             select exists (select 1 from jobs j join gone using (gateway_key) where j.id <> gone.id and j.id <> all ($1))",
         )
         .bind(column(&plan.done, ToString::to_string))
         .fetch_one(&mut *connection)

@@ -120,12 +120,13 @@ async fn read_facts(connection: &mut SqliteConnection, batch: &[Commit]) -> Resu
     let keys: Vec<String> =
         batch.iter().flat_map(|commit| &commit.jobs).map(|job| job.gateway_key.clone()).collect();
     if !keys.is_empty() {
-        let rows =
-            sqlx::query("select gateway_key from jobs where gateway_key in (select value from json_each(?))")
-                .bind(json(&keys))
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(failed())?;
+        let rows = sqlx::query(
+            "select value from json_each(?) where exists (select 1 from jobs where gateway_key = value)",
+        )
+        .bind(json(&keys))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed())?;
         facts.is_paused = queue::pause(connection).await?.is_some();
         facts.queued_keys = rows.into_iter().map(|row| row.get(0)).collect();
     }
