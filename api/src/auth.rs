@@ -64,7 +64,7 @@ impl FromRequestParts<App> for Member {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Found { organization, token, member } = found(&parts.headers, app).await?;
+        let Found { organization, token, member } = admitted(parts, app).await?;
         let Some(organization) = organization else {
             return Err(forbidden("This token speaks for the operator and for no organization."));
         };
@@ -87,12 +87,12 @@ impl FromRequestParts<App> for Member {
 impl Reader {
     /// Looks at the token again: whether it still reads what it read.
     pub async fn is_still_allowed(&self, app: &App) -> bool {
-        let now = Self::of(&self.headers, app).await;
+        let now = found(&self.headers, app).await.and_then(|found| Self::of(&self.headers, found));
         now.is_ok_and(|reader| reader.organization == self.organization)
     }
 
-    async fn of(headers: &HeaderMap, app: &App) -> Result<Self, Failure> {
-        let Found { organization, token, member } = found(headers, app).await?;
+    fn of(headers: &HeaderMap, found: Found) -> Result<Self, Failure> {
+        let Found { organization, token, member } = found;
         if organization.is_some() && member.is_none() {
             return Err(unauthenticated("The bearer token's member was removed"));
         }
@@ -108,7 +108,7 @@ impl FromRequestParts<App> for Reader {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        Self::of(&parts.headers, app).await
+        Self::of(&parts.headers, admitted(parts, app).await?)
     }
 }
 
@@ -116,6 +116,29 @@ struct Found {
     organization: Option<OrganizationId>,
     token: Token,
     member: Option<(String, Role)>,
+}
+
+/// The API token of a request, if it is good now and within its limits.
+async fn admitted(parts: &Parts, app: &App) -> Result<Found, Failure> {
+    let limiter = &app.guard.limiter;
+    let hash = bearer(&parts.headers).map(token::hash);
+    limiter.attempt(parts, hash.as_ref())?;
+    let found = found(&parts.headers, app).await;
+    if let Some(hash) = hash {
+        learn(app, hash, found.as_ref().err());
+    }
+    let found = found?;
+    limiter.token(parts, found.token.token)?;
+    Ok(found)
+}
+
+/// Notes what a token was worth; a database that is away says nothing of it.
+fn learn(app: &App, hash: [u8; 32], failure: Option<&Failure>) {
+    match failure.map(|failure| failure.problem().status) {
+        None | Some(403) => app.guard.limiter.learned(hash, true),
+        Some(401) => app.guard.limiter.learned(hash, false),
+        Some(_) => {}
+    }
 }
 
 /// The API token of a request, if it is good now.
@@ -131,10 +154,14 @@ async fn found(headers: &HeaderMap, app: &App) -> Result<Found, Failure> {
             None => unauthenticated("The bearer token is not known"),
         });
     };
-    if token.expires_at.is_some_and(|until| until <= app.clock.now()) {
+    if has_expired(&token, app) {
         return Err(unauthenticated("The bearer token has expired"));
     }
     Ok(Found { organization, token, member })
+}
+
+fn has_expired(token: &Token, app: &App) -> bool {
+    token.expires_at.is_some_and(|until| until <= app.clock.now())
 }
 
 impl FromRequestParts<App> for Admin {
@@ -160,15 +187,19 @@ impl FromRequestParts<App> for Agent {
         if !app.prepared.is_set() {
             return Err(StoreError::Closed.into());
         }
-        let secret =
-            agent_token(&parts.headers).ok_or_else(|| not_an_agent("There is no usable agent token"))?;
-        let agent = match app.store.credential(&token::hash(secret)).await? {
-            Some(Credential::Agent { agent }) => agent,
-            Some(Credential::Token { .. }) => {
-                return Err(forbidden("Only an agent's own token is good here."));
+        let hash = agent_token(&parts.headers).map(token::hash);
+        app.guard.limiter.attempt(parts, hash.as_ref())?;
+        let hash = hash.ok_or_else(|| not_an_agent("There is no usable agent token"))?;
+        let agent = match app.store.credential(&hash).await? {
+            Some(Credential::Agent { agent }) => Ok(agent),
+            Some(Credential::Token { token, .. }) if has_expired(&token, app) => {
+                Err(not_an_agent("The token has expired, and is no agent's"))
             }
-            None => return Err(not_an_agent("The agent token is not known")),
+            Some(Credential::Token { .. }) => Err(forbidden("Only an agent's own token is good here.")),
+            None => Err(not_an_agent("The agent token is not known")),
         };
+        learn(app, hash, agent.as_ref().err());
+        let agent = agent?;
         app.beats.count(agent).map_err(|wait| {
             let seconds = wait.as_secs() + 1;
             let detail = format!("This agent calls too often. Wait {seconds} s.");
@@ -194,7 +225,7 @@ fn not_an_agent(what: &str) -> Failure {
 }
 
 /// The bearer token of exactly one `Authorization` header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;

@@ -1,5 +1,7 @@
 //! Settings, each as a flag and an environment variable (DESIGN.md §6).
 
+pub mod access;
+
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -8,6 +10,7 @@ use shared::{
     secret::Secret,
 };
 
+use self::access::Access;
 use crate::ops::{
     doctor::Doctor,
     events::EventsCommand,
@@ -92,6 +95,9 @@ pub struct Serve {
     /// Clients that may wait at once; beyond, they are answered 202 at once.
     #[arg(long, env = "WAITING_CLIENTS_MAX", default_value_t = 10_000)]
     pub waiting_clients_max: usize,
+    /// Who may ask, how often, and from where.
+    #[command(flatten)]
+    pub access: Access,
     /// Of the worker in this process.
     #[command(flatten)]
     pub work: Work,
@@ -123,6 +129,10 @@ mod tests {
             vec!["serve", "--sync-wait", "soon"],
             vec!["serve", "--concurrency", "0"],
             vec!["serve", "--deny-addresses", "everything"],
+            vec!["serve", "--rate-limit-token", "many"],
+            vec!["serve", "--trusted-proxies", "proxy"],
+            vec!["serve", "--cors-allow-origins", "https://a.example/path"],
+            vec!["serve", "--metrics-token", ""],
             vec!["--log-format", "xml", "serve"],
         ] {
             let line = ["mission-control"].into_iter().chain(arguments.iter().copied());

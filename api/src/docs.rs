@@ -1,14 +1,15 @@
-//! `/openapi.json`, `/docs` and `/problems/{code}`: what the API is, for programs and for people.
+//! `/openapi.json`, `/docs` and `/problems/{code}`: what the API is, for programs and for people. One endpoint, one
+//! file.
 
-use axum::{
-    extract::Path,
-    response::{Html, IntoResponse, Response},
+pub mod complete;
+pub mod document;
+pub mod problem;
+pub mod reader;
+
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
 };
-use shared::problem::Problem;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
-
-use crate::problem::{Failure, codes};
 
 /// The document without its paths.
 #[must_use]
@@ -16,42 +17,27 @@ pub fn base() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Mission Control, gateway service")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Registers and provisions OpenClaw gateways."))
+        .description(Some(
+            "Registers and provisions OpenClaw gateways. Every GET answers HEAD too, without a body. Every error is \
+             `application/problem+json` (RFC 9457); `/problems/{code}` explains its code.",
+        ))
         .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()))
         .build();
-    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let components = ComponentsBuilder::new().security_scheme("bearer", bearer).build();
+    let http = |description: &str| {
+        let mut http = Http::new(HttpAuthScheme::Bearer);
+        http.description = Some(description.to_owned());
+        SecurityScheme::Http(http)
+    };
+    let header = ApiKeyValue::with_description("X-Agent-Token", "The token in an agent's files");
+    let components = ComponentsBuilder::new()
+        .security_scheme("bearer", http("An API token of a member or of the operator"))
+        .security_scheme("agent_token", SecurityScheme::ApiKey(ApiKey::Header(header)))
+        .security_scheme("metrics", http("What the setting METRICS_TOKEN says"))
+        .security_scheme("agent_bearer", http("The token in an agent's files"))
+        .build();
     OpenApiBuilder::new()
         .info(info)
         .components(Some(components))
         .security(Some([SecurityRequirement::new::<_, [&str; 0], &str>("bearer", [])]))
         .build()
-}
-
-/// Explains a problem code: what it means and what to do.
-#[utoipa::path(
-    get, path = "/problems/{code}", operation_id = "getProblem", tag = "documentation", security(),
-    params(("code" = String, Path, description = "As in `code` of a problem document")),
-    responses(
-        (status = 200, description = "The explanation", body = String, content_type = "text/html"),
-        (status = 404, description = "There is no such code", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub(crate) async fn problem(Path(code): Path<String>) -> Result<Response, Failure> {
-    let unknown = || {
-        let known: Vec<&str> = codes::ALL.iter().map(|entry| entry.code).collect();
-        Failure::new(
-            &codes::NOT_FOUND,
-            format!("There is no such problem code; known are: {}.", known.join(", ")),
-        )
-    };
-    let entry = codes::find(&code).ok_or_else(unknown)?;
-    // Everything in the table is our own text without markup.
-    let codes::Entry { code, status, title, meaning, action } = entry;
-    Ok(Html(format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{code}</title></head>\n\
-         <body><h1>{title}</h1>\n<p><code>{code}</code>, HTTP {status}</p>\n<h2>What happened</h2>\n<p>{meaning}</p>\n\
-         <h2>What to do</h2>\n<p>{action}</p>\n</body></html>\n"
-    ))
-    .into_response())
 }

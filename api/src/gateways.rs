@@ -7,6 +7,7 @@ pub mod get;
 pub mod list;
 pub mod remove;
 pub mod retry;
+pub mod schemas;
 pub mod status;
 pub mod sync_templates;
 pub mod update;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::State,
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -13,6 +13,7 @@ use shared::{problem::Problem, store::StoreError};
 use utoipa::ToSchema;
 
 use crate::{
+    auth::bearer,
     problem::{Failure, codes},
     state::App,
 };
@@ -57,15 +58,20 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Failu
     }
 }
 
-/// Metrics for Prometheus.
+/// Metrics for Prometheus; with `METRICS_TOKEN` set, only for who sends that as bearer token.
 #[utoipa::path(
-    get, path = "/metrics", operation_id = "getMetrics", tag = "health", security(),
+    get, path = "/metrics", operation_id = "getMetrics", tag = "health", security((), ("metrics" = [])),
     responses(
         (status = 200, description = "Prometheus text format", body = String, content_type = "text/plain"),
+        (status = 401, description = "Not the token that the setting names", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Nothing is collected", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
+pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Failure> {
+    if !app.guard.opens_metrics(bearer(&headers)) {
+        let detail = "Send `Authorization: Bearer <token>` with the token that METRICS_TOKEN is set to.";
+        return Err(Failure::new(&codes::UNAUTHENTICATED, detail).with(header::WWW_AUTHENTICATE, "Bearer"));
+    }
     let nothing = || Failure::new(&codes::NOT_FOUND, "This process collects no metrics.");
     let handle = app.metrics.as_ref().ok_or_else(nothing)?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())

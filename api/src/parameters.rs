@@ -1,13 +1,35 @@
-//! Query parameters: each fault is told, a repeated parameter is one.
+//! Parameters of a query, where each fault is told and a repeated parameter is one, and of a path.
 
 use std::{fmt::Display, str::FromStr};
 
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
 use shared::problem::FieldError;
 
 use crate::{
     body::fault,
     problem::{Failure, codes},
 };
+
+/// The one parameter of a path; what is no text names nothing.
+#[derive(Debug)]
+pub struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| {
+            Failure::new(
+                &codes::NOT_FOUND,
+                "The path is not UTF-8, so it names nothing; /docs shows what there is.",
+            )
+        })?;
+        Ok(Self(text))
+    }
+}
 
 /// The query of a request.
 #[derive(Debug)]

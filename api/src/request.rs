@@ -13,7 +13,10 @@ use headers_accept::Accept;
 use mediatype::MediaType;
 use tracing::Instrument as _;
 
-use crate::problem::{Failure, codes, finish};
+use crate::{
+    guard::harden,
+    problem::{Failure, codes, finish},
+};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -50,7 +53,7 @@ pub async fn around(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&identity.request_id) {
         response.headers_mut().insert(X_REQUEST_ID.clone(), value);
     }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    harden(&path, &mut response);
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
     let labels = [("method", method.to_string()), ("route", route.clone()), ("status", status.to_string())];
@@ -87,7 +90,7 @@ fn trace_id(text: &str) -> Option<&str> {
     (is_valid && is_some(trace) && is_some(span) && parts.next().is_none()).then_some(trace)
 }
 
-/// What is answered under `/api/` is JSON; who excludes that is told so.
+/// What is answered under `/api/` is JSON, but for the stream of events; who excludes that is told so.
 fn acceptable(request: &Request) -> Result<(), Failure> {
     if !request.uri().path().starts_with("/api/") {
         return Ok(());
@@ -107,11 +110,12 @@ fn acceptable(request: &Request) -> Result<(), Failure> {
     ];
     let events = [MediaType::new(mediatype::names::TEXT, mediatype::names::EVENT_STREAM)];
     let is_stream = request.uri().path() == "/api/v1/events/stream";
+    let (types, named): (&[MediaType<'_>], _) =
+        if is_stream { (&events, "text/event-stream") } else { (&json, "application/json") };
     match Accept::decode(&mut values) {
-        Ok(accept) if is_stream && accept.negotiate(&events).is_some() => Ok(()),
-        Ok(accept) if accept.negotiate(&json).is_none() => Err(Failure::new(
+        Ok(accept) if accept.negotiate(types).is_none() => Err(Failure::new(
             &codes::NOT_ACCEPTABLE,
-            "The answer is application/json; the Accept header excludes it.",
+            format!("The answer is {named}; the Accept header excludes it."),
         )),
         // A header that cannot be read excludes nothing.
         Ok(_) | Err(_) => Ok(()),

@@ -6,15 +6,15 @@ use axum::{
     middleware,
     response::{IntoResponse as _, Response},
 };
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     agents, docs, events, gateways, health, operations,
     problem::{Failure, codes},
-    request,
+    rates, request,
     state::App,
 };
 
@@ -39,25 +39,30 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
-        .routes(routes!(docs::problem))
+        .routes(routes!(docs::problem::problem))
+        .routes(routes!(docs::document::document))
+        .routes(routes!(docs::reader::find))
+        .routes(routes!(docs::reader::page))
+        .routes(routes!(docs::reader::part))
 }
 
 /// The OpenAPI document, generated from the handlers.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    table().split_for_parts().1
+    let mut document = table().split_for_parts().1;
+    docs::complete::complete(&mut document);
+    document
 }
 
 /// Everything that is served.
 pub fn router(app: App) -> Router {
-    let (router, openapi) = table().split_for_parts();
-    // Without this the reader would ask a validator on the internet.
-    let reader = Config::default().validator_url("none");
+    let (router, _) = table().split_for_parts();
     router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi).config(reader))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.guard.limiter.clone(), rates::around))
+        .layer(option_layer(app.guard.cors()))
         .layer(middleware::from_fn(request::around))
         .with_state(app)
 }

@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     config::Serve,
+    guard::Guard,
     routes::router,
     state::{App, Limits, Looks, Prepared},
 };
@@ -148,6 +149,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
         waiters,
         looks: Looks::default(),
         beats: crate::agents::beats::Beats::default(),
+        guard: Guard::of(&settings.access),
         limits: Limits { sync_wait: settings.sync_wait, ..Limits::default() },
         metrics: Some(metrics),
         prepared: Prepared::default(),
@@ -211,8 +213,9 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         let _ = tcp.set_nodelay(true);
     });
     let ended = stop.clone();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving =
-        axum::serve(listener, router).with_graceful_shutdown(async move { ended.cancelled().await });
+        axum::serve(listener, service).with_graceful_shutdown(async move { ended.cancelled().await });
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(limit).await;

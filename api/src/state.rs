@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use shared::{clock::Clock, ids::GatewayId, register::Desk, store::Store, vault::Vault, watch::Waiters};
 use tokio_util::sync::CancellationToken;
 
-use crate::agents::beats::Beats;
+use crate::{agents::beats::Beats, guard::Guard};
 
 /// Numbers of the API (DESIGN.md §6).
 #[derive(Debug, Clone)]
@@ -81,6 +81,8 @@ pub struct App {
     pub beats: Beats,
     /// Numbers.
     pub limits: Limits,
+    /// Limits and header fields.
+    pub guard: Guard,
     /// Renders `/metrics`; `None` where nothing collects them.
     pub metrics: Option<PrometheusHandle>,
     /// Until then every request is answered 503, and nobody's token is looked at.

@@ -11,7 +11,7 @@ use std::{
 use harness::{
     fake_gateway::{FakeGateway, Options},
     ports::free_port,
-    process::signal,
+    process::{UNLIMITED, signal},
 };
 use tempfile::TempDir;
 
@@ -67,6 +67,7 @@ impl Server {
             .env("MISSION_CONTROL_ADMIN_TOKEN", &token)
             .env("LISTEN_ADDR", address.to_string())
             .env("RUST_LOG", "error")
+            .envs(UNLIMITED)
             .envs(start.settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null());

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     ports::free_port,
-    process::{program, signal},
+    process::{UNLIMITED, program, signal},
 };
 
 /// To start, to answer or to end: far more than any of it takes.
@@ -88,6 +88,7 @@ impl Fleet {
             .env("MISSION_CONTROL_DATA_DIR", folder)
             .env("MISSION_CONTROL_MASTER_KEY_FILE", folder.join("master.key"))
             .env("RUST_LOG", "info")
+            .envs(UNLIMITED)
             .stdin(Stdio::null());
         command
     }

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{
     agents::beats::Beats,
+    guard::Guard,
     state::{App, Limits as ApiLimits, Looks, Prepared},
 };
 use serde_json::{Value, json};
@@ -45,6 +46,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Numbers of the API.
     pub api: ApiLimits,
+    /// Limits of callers; none by default.
+    pub guard: Guard,
     /// Clients that may wait.
     pub waiting_max: usize,
     /// Which addresses may be dialled; our own listener is added.
@@ -62,6 +65,7 @@ impl Default for Setup {
         Self {
             limits: Limits::default(),
             api: ApiLimits::default(),
+            guard: Guard::default(),
             waiting_max: 10_000,
             policy: AddressPolicy::default(),
             resolver: Arc::new(SystemResolver),
@@ -86,6 +90,8 @@ pub struct World {
     pub store: Arc<dyn Store>,
     /// The master key.
     pub vault: Arc<Vault>,
+    /// What every handler works with.
+    pub app: App,
     /// The organization.
     pub organization: OrganizationId,
     /// The owner's token.
@@ -125,14 +131,19 @@ impl World {
             waiters,
             looks: Looks::default(),
             beats: Beats::default(),
+            guard: setup.guard.clone(),
             limits: setup.api.clone(),
             metrics: None,
             prepared: Prepared::default(),
             stop: stop.clone(),
         };
         app.prepared.set();
-        let serving =
-            api::serve::serve(listener, api::routes::router(app), stop.clone(), Duration::from_secs(1));
+        let serving = api::serve::serve(
+            listener,
+            api::routes::router(app.clone()),
+            stop.clone(),
+            Duration::from_secs(1),
+        );
         tasks.push(tokio::spawn(serving));
         if setup.worker {
             let deps = deps(&store, &clock, &vault, (&setup, address)).await;
@@ -141,7 +152,7 @@ impl World {
                 worker::jobs::run(deps, stop).await.expect("the worker ends when it is told to");
             }));
         }
-        Self { address, store, vault, organization, owner, http: client(), stop, tasks }
+        Self { address, store, vault, app, organization, owner, http: client(), stop, tasks }
     }
 
     /// Stops everything and waits until it has ended.

@@ -14,7 +14,7 @@ use shared::{
 use super::{gateway, home, snapshot};
 
 /// Makes a token that differs from a new owner's one.
-async fn issue(
+pub(super) async fn issue(
     world: &World,
     organization: OrganizationId,
     change: impl FnOnce(&mut Token),
@@ -151,6 +151,9 @@ async fn wrong_paths_methods_and_ids_are_problems_too() {
         .bearer_auth(world.owner.expose())
         .header("Accept", "text/html");
     snapshot("not_acceptable", &Answer::of(html).await);
+    let stream = world.http.get(world.url("/api/v1/events/stream")).bearer_auth(world.owner.expose());
+    let json = Answer::of(stream.header("Accept", "application/json")).await;
+    json.assert_problem(406, "not_acceptable", None);
     let any = world.http.get(world.url("/api/v1/gateways")).bearer_auth(world.owner.expose());
     assert_eq!(Answer::of(any.header("Accept", "text/html, */*;q=0.1")).await.status, 200);
 }

@@ -3,10 +3,15 @@
 
 mod access;
 mod agents;
+mod asynchronous;
+mod authorization;
 mod endpoints;
 mod events;
 mod failures;
 mod lifecycle;
+mod openapi;
+mod rates;
+mod security;
 mod sync;
 mod update;
 mod validation;

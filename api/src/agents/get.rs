@@ -1,14 +1,12 @@
 //! `GET /api/v1/agents/{id}`.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use shared::{ids::AgentId, problem::Problem, view::AgentRead};
 
 use super::shown;
 use crate::{
     auth::Member,
+    parameters::Segment,
     problem::{Failure, codes},
     state::App,
 };
@@ -32,7 +30,7 @@ use crate::{
 pub(crate) async fn get(
     State(app): State<App>,
     member: Member,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<AgentRead>, Failure> {
     let not_found = || Failure::new(&codes::NOT_FOUND, "There is no such agent in this organization.");
     let id: AgentId = text.parse().map_err(|_| not_found())?;

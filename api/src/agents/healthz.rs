@@ -26,14 +26,12 @@ pub struct AgentHealth {
     path = "/api/v1/agent/healthz",
     operation_id = "agentHealth",
     tag = "agents",
-    params(("X-Agent-Token" = Option<String>, Header, description = "The agent's token; or `Authorization: Bearer`")),
+    security(("agent_token" = []), ("agent_bearer" = [])),
     responses(
         (status = 200, description = "The token is good", body = AgentHealth),
         (status = 401, description = "No valid agent token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "A token that is no agent's", body = Problem, content_type = "application/problem+json"),
         (status = 406, description = "Accept excludes JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "The agent calls too often", body = Problem, content_type = "application/problem+json",
-         headers(("Retry-After" = String))),
         (status = 503, description = "Our database is away", body = Problem, content_type = "application/problem+json"),
     ),
 )]

@@ -1,14 +1,12 @@
 //! `GET /api/v1/events/{position}`.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use shared::{envelope::ShownEvent, problem::Problem, store::EventFilter};
 
 use super::POSITION_MAX;
 use crate::{
     auth::Reader,
+    parameters::Segment,
     problem::{Failure, codes},
     state::App,
 };
@@ -32,7 +30,7 @@ use crate::{
 pub(crate) async fn get(
     State(app): State<App>,
     reader: Reader,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<ShownEvent>, Failure> {
     let not_found = || Failure::new(&codes::NOT_FOUND, "There is no such event in this organization.");
     let position: u64 = text.parse().map_err(|_| not_found())?;

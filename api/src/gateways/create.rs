@@ -18,7 +18,10 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-use super::fields::{self, Reader};
+use super::{
+    fields::{self, Reader},
+    schemas,
+};
 use crate::{
     auth::{Admin, Member},
     body::{Object, read},
@@ -35,6 +38,7 @@ const ROUTE: &str = "POST /api/v1/gateways";
 
 /// What is posted.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "name": "Production Gateway",
     "url": "ws://72.62.201.147:18789",
@@ -47,23 +51,19 @@ const ROUTE: &str = "POST /api/v1/gateways";
     reason = "describes the body for OpenAPI; parsing finds all faults at once and is by hand"
 )]
 pub struct GatewayCreate {
-    /// Human-readable gateway name.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]{0,198}[!-~])?$")]
+    #[schema(schema_with = schemas::name)]
     name: String,
-    /// WebSocket URL of the gateway: ws:// or wss://, without credentials.
-    #[schema(max_length = 2048, pattern = r"^wss?://[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(:[1-9][0-9]{0,3})?$")]
+    #[schema(schema_with = schemas::url)]
     url: String,
-    /// Absolute path for agent workspaces on the gateway's host.
-    #[schema(max_length = 4096, pattern = r"^/[A-Za-z0-9_/-]*$")]
+    #[schema(schema_with = schemas::workspace_root)]
     workspace_root: String,
-    /// The gateway's token or password; never shown again.
-    #[schema(max_length = 4096, pattern = r"^[ -~]*$")]
+    #[schema(schema_with = schemas::new_token, required = false)]
     token: Option<String>,
     /// Skip TLS certificate validation; for development only.
-    #[schema(default = false)]
+    #[schema(default = false, nullable = false)]
     allow_insecure_tls: Option<bool>,
     /// Connect in `control_ui` mode, without a device.
-    #[schema(default = false)]
+    #[schema(default = false, nullable = false)]
     disable_device_pairing: Option<bool>,
 }
 
@@ -141,7 +141,8 @@ impl Parsed {
     request_body = GatewayCreate,
     params(
         ("Prefer" = Option<String>, Header, description = "`respond-async`, `wait=<seconds>` or both (RFC 7240)"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes it safe to repeat the request for 24 hours"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes it safe to repeat the request for 24 hours; quoted or bare",
+         pattern = r#"^([!#-~]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#),
     ),
     responses(
         (status = 200, description = "Registered and provisioned", body = GatewayRead,

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
 };
 use serde::Serialize;
 use shared::{
@@ -12,7 +12,12 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{id, not_found};
-use crate::{auth::Member, parameters::Parameters, problem::Failure, state::App};
+use crate::{
+    auth::Member,
+    parameters::{Parameters, Segment},
+    problem::Failure,
+    state::App,
+};
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,7 +68,7 @@ impl EventPage {
 pub(crate) async fn events(
     State(app): State<App>,
     member: Member,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     RawQuery(query): RawQuery,
 ) -> Result<Json<EventPage>, Failure> {
     let mut parameters = Parameters::of(query.as_deref());

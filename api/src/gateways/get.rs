@@ -1,14 +1,14 @@
 //! `GET /api/v1/gateways/{id}`.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use shared::{problem::Problem, view::GatewayRead};
 
 use super::{id, not_found};
-use crate::{auth::Member, problem::Failure, state::App, wait::etag};
+use crate::{auth::Member, parameters::Segment, problem::Failure, state::App, wait::etag};
 
 /// Shows a gateway; 304 where `If-None-Match` names its revision.
 #[utoipa::path(
@@ -16,7 +16,10 @@ use crate::{auth::Member, problem::Failure, state::App, wait::etag};
     path = "/api/v1/gateways/{id}",
     operation_id = "getGateway",
     tag = "gateways",
-    params(("id" = String, Path, format = Uuid, description = "The gateway")),
+    params(
+        ("id" = String, Path, format = Uuid, description = "The gateway"),
+        ("If-None-Match" = Option<String>, Header, description = "Only if the gateway has another `ETag`"),
+    ),
     responses(
         (status = 200, description = "The gateway", body = GatewayRead, headers(("ETag" = String))),
         (status = 304, description = "It is as `If-None-Match` says"),
@@ -30,7 +33,7 @@ use crate::{auth::Member, problem::Failure, state::App, wait::etag};
 pub(crate) async fn get(
     State(app): State<App>,
     member: Member,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let document =

@@ -1,7 +1,7 @@
 //! `DELETE /api/v1/gateways/{id}`: removes the main agent from the gateway, then the gateway.
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
@@ -16,7 +16,7 @@ use super::{id, not_found};
 use crate::{
     auth::Admin,
     change::{Change, Wait, owned, start},
-    parameters::Parameters,
+    parameters::{Parameters, Segment},
     problem::Failure,
     state::App,
 };
@@ -52,7 +52,7 @@ use crate::{
 pub(crate) async fn remove(
     State(app): State<App>,
     Admin(member): Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {

@@ -1,10 +1,6 @@
 //! `POST /api/v1/gateways/{id}/retry`: runs a failed registration again, with the stored request.
 
-use axum::{
-    extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use shared::{
     domain::gateway::Command,
     job::Kind,
@@ -16,6 +12,7 @@ use super::id;
 use crate::{
     auth::Admin,
     change::{Change, Wait, owned, start},
+    parameters::Segment,
     problem::Failure,
     state::App,
 };
@@ -47,7 +44,7 @@ use crate::{
 pub(crate) async fn retry(
     State(app): State<App>,
     Admin(member): Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let known = owned(&app, &member, id(&text)?).await?;

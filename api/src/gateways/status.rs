@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use shared::{
     commit::Commit,
@@ -20,7 +17,7 @@ use shared::{
 use tokio::time::Instant;
 
 use super::{id, not_found};
-use crate::{auth::Member, change::owned, problem::Failure, state::App};
+use crate::{auth::Member, change::owned, parameters::Segment, problem::Failure, state::App};
 
 /// For so long a look is not repeated.
 const FRESH: Duration = Duration::from_secs(2);
@@ -50,7 +47,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) async fn status(
     State(app): State<App>,
     member: Member,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<Observation>, Failure> {
     let gateway = id(&text)?;
     let known = owned(&app, &member, gateway).await?;

@@ -1,7 +1,7 @@
 //! `POST /api/v1/gateways/{id}/templates/sync`: writes the gateway's agents anew from the templates.
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
@@ -22,7 +22,7 @@ use super::{id, not_found};
 use crate::{
     auth::Admin,
     change::{Change, Wait, owned, start},
-    parameters::Parameters,
+    parameters::{Parameters, Segment},
     problem::{Failure, codes},
     state::App,
 };
@@ -65,7 +65,7 @@ use crate::{
 pub(crate) async fn sync(
     State(app): State<App>,
     Admin(member): Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {

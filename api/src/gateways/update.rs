@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
@@ -22,12 +22,13 @@ use utoipa::ToSchema;
 
 use super::{
     fields::{self, Reader},
-    id, not_found,
+    id, not_found, schemas,
 };
 use crate::{
     auth::Admin,
     body::{Object, read},
     change::{Change, Wait, owned, start},
+    parameters::Segment,
     problem::{Failure, codes},
     state::App,
     wait::etag,
@@ -37,26 +38,19 @@ const TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
 
 /// What is patched: a field that is absent stays as it is.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "describes the body for OpenAPI; parsing finds all faults at once and is by hand"
 )]
 pub struct GatewayUpdate {
-    /// Human-readable gateway name.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]{0,198}[!-~])?$", nullable = false)]
+    #[schema(schema_with = schemas::name, required = false)]
     name: Option<String>,
-    /// WebSocket URL of the gateway: ws:// or wss://, without credentials.
-    #[schema(
-        max_length = 2048,
-        pattern = r"^wss?://[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(:[1-9][0-9]{0,3})?$",
-        nullable = false
-    )]
+    #[schema(schema_with = schemas::url, required = false)]
     url: Option<String>,
-    /// Absolute path for agent workspaces on the gateway's host.
-    #[schema(max_length = 4096, pattern = r"^/[A-Za-z0-9_/-]*$", nullable = false)]
+    #[schema(schema_with = schemas::workspace_root, required = false)]
     workspace_root: Option<String>,
-    /// The gateway's token or password; never shown again. Null: none is used any more.
-    #[schema(max_length = 4096, pattern = r"^[ -~]*$")]
+    #[schema(schema_with = schemas::other_token, required = false)]
     token: Option<String>,
     /// Skip TLS certificate validation; for development only.
     #[schema(nullable = false)]
@@ -115,7 +109,8 @@ fn parse(object: &Object) -> Result<(Changes, Option<Secret>), Failure> {
         ("Prefer" = Option<String>, Header, description = "`respond-async`, `wait=<seconds>` or both (RFC 7240)"),
     ),
     responses(
-        (status = 200, description = "Changed, or as it was", body = GatewayRead, headers(("ETag" = String))),
+        (status = 200, description = "Changed, or as it was", body = GatewayRead,
+         headers(("Location" = String), ("ETag" = String))),
         (status = 202, description = "Recorded; the operation has the outcome", body = OperationRead,
          headers(("Location" = String), ("Operation-Location" = String), ("Retry-After" = String))),
         (status = 400, description = "Invalid URL format, or malformed fields", body = Problem, content_type = "application/problem+json"),
@@ -137,7 +132,7 @@ fn parse(object: &Object) -> Result<(Changes, Option<Secret>), Failure> {
 pub(crate) async fn update(
     State(app): State<App>,
     Admin(member): Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     request: Request,
 ) -> Result<Response, Failure> {
     let headers = request.headers().clone();

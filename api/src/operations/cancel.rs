@@ -1,15 +1,12 @@
 //! `POST /api/v1/operations/{id}/cancel`: ends an unfinished operation.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use shared::{
     domain::gateway::Command, execute::execute, ids::OperationId, problem::Problem, view::OperationRead,
 };
 
 use super::{find, not_found};
-use crate::{auth::Admin, change::refused, problem::Failure, state::App};
+use crate::{auth::Admin, change::refused, parameters::Segment, problem::Failure, state::App};
 
 /// Ends an unfinished operation. What it has left on the gateway is removed.
 #[utoipa::path(
@@ -31,7 +28,7 @@ use crate::{auth::Admin, change::refused, problem::Failure, state::App};
 pub(crate) async fn cancel(
     State(app): State<App>,
     Admin(member): Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<OperationRead>, Failure> {
     let id: OperationId = text.parse().map_err(|_| not_found())?;
     let read = find(&app, &member, id).await?;

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -11,6 +11,7 @@ use shared::{ids::OperationId, problem::Problem, view::OperationRead};
 use super::{find, not_found};
 use crate::{
     auth::Member,
+    parameters::Segment,
     prefer::{PREFERENCE_APPLIED, Prefer},
     problem::Failure,
     request::Touched,
@@ -29,7 +30,8 @@ use crate::{
         ("Prefer" = Option<String>, Header, description = "`wait=<seconds>` waits for the outcome, at most 60 s"),
     ),
     responses(
-        (status = 200, description = "The operation", body = OperationRead, headers(("Retry-After" = String))),
+        (status = 200, description = "The operation", body = OperationRead,
+         headers(("Retry-After" = String), ("Vary" = String))),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "A token of no organization", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Not there, or another organization's", body = Problem, content_type = "application/problem+json"),
@@ -40,7 +42,7 @@ use crate::{
 pub(crate) async fn get(
     State(app): State<App>,
     member: Member,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let id: OperationId = text.parse().map_err(|_| not_found())?;

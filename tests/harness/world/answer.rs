@@ -3,6 +3,8 @@
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::contract;
+
 /// A whole answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -21,12 +23,17 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// If no answer comes.
+    /// If no answer comes, or one that the OpenAPI document does not name.
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
-        let response = request.send().await.expect("an HTTP answer");
+        let (client, request) = request.build_split();
+        let request = request.expect("a request that can be sent");
+        let method = request.method().clone();
+        let response = client.execute(request).await.expect("an HTTP answer");
+        let path = response.url().path().to_owned();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("a text");
         let json = serde_json::from_str(&text).unwrap_or_default();
+        contract::check(&method, &path, status, &headers);
         Self { status, headers, text, json }
     }
 
