@@ -120,6 +120,37 @@ async fn an_expired_lease_is_taken_over_and_its_late_outcome_refused() {
 }
 
 #[tokio::test]
+async fn a_refused_outcome_leaves_its_job_to_its_worker_and_harms_no_other() {
+    for (name, test) in backends().await {
+        enqueue(&test, (1..=40).map(|number| job(number, &format!("key-{number}"), at(0))).collect()).await;
+        let leases = claim(&test, 40, at(0)).await;
+        let outcomes = leases.iter().map(|lease| {
+            let number = lease.job.id.uuid().as_u128();
+            // Every fourth was decided on events that are not there.
+            let mut commit = append(100 + number, u64::from(number % 4 == 0), 100 + number);
+            commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then: Then::Delete });
+            test.store.commit(commit)
+        });
+        let ended = futures_util::future::join_all(outcomes).await;
+        let held: Vec<_> = leases.iter().map(|lease| (lease.job.id, lease.token)).collect();
+        let mut refused = vec![];
+        for (lease, ended) in leases.iter().zip(ended) {
+            match ended {
+                Ok(_) => {}
+                Err(CommitError::Conflict { .. }) => refused.push(lease.job.id),
+                Err(error) => panic!("{name}: {error}"),
+            }
+        }
+        assert_eq!(refused.len(), 10, "{name}");
+        assert_eq!(test.store.head().await.unwrap().position, 31, "{name}: the refused wrote nothing");
+        let mut kept = renew(&test, &held, at(1)).await;
+        kept.sort_unstable();
+        refused.sort_unstable();
+        assert_eq!(kept, refused, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_lost_its_worker_goes_before_its_gateways_other_jobs() {
     for (name, test) in backends().await {
         enqueue(&test, vec![job(1, "a", at(5)), job(2, "a", at(6))]).await;
