@@ -1,6 +1,6 @@
 //! Logs and metrics of a process: where they go and how much of them.
 
-use std::io;
+use std::{io, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata, Subscriber};
@@ -74,13 +74,25 @@ fn is_allowed(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || OURS.contains(&root)
 }
 
-/// Collects metrics from now on; the handle renders them for Prometheus.
+/// How often what was measured is put into its buckets. Until then, or until somebody asks for the metrics, each
+/// measurement takes memory of its own.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Collects metrics from now on, within a runtime; the handle renders them for Prometheus.
 ///
 /// # Errors
 ///
 /// [`TelemetryError::Metrics`] if something else collects them already.
 pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    builder()?.install_recorder().map_err(TelemetryError::Metrics)
+    let handle = builder()?.install_recorder().map_err(TelemetryError::Metrics)?;
+    let upkept = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkept.run_upkeep();
+        }
+    });
+    Ok(handle)
 }
 
 fn builder() -> Result<PrometheusBuilder, TelemetryError> {
