@@ -36,6 +36,9 @@ use writer::{File, Other};
 
 /// Connections that only read.
 const READERS: u32 = 4;
+/// KiB of the file that each of them keeps; what is not there is mostly in the system's memory anyway.
+const READER_CACHE: &str = "-512";
+
 /// A SQLite file. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -69,11 +72,11 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.pragma("cache_size", READER_CACHE).read_only(true).create_if_missing(false))
             .await
             .map_err(StoreError::doing("open the database file for reading"))?;
         let signals = Arc::new(Signals::new(head.position));
-        let writes = Writes::start(File(connection), Arc::clone(&signals));
+        let writes = Writes::start(File::new(connection), Arc::clone(&signals));
         Ok(Self { readers, writes, signals })
     }
 }
