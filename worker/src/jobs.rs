@@ -162,6 +162,13 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     ended.map_err(|error| io::Error::other(error.to_string()))
 }
 
+/// Most jobs that a worker of this concurrency takes at once: half, so that the outcomes of one half are written while the
+/// other half is claimed. Taken together, they would also end together, and neither would ever overlap.
+#[must_use]
+pub fn claimed_at_once(concurrency: u32) -> usize {
+    usize::try_from(concurrency.div_ceil(2)).unwrap_or(usize::MAX)
+}
+
 /// Takes what is due while there are free permits.
 async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOver>, stop: CancellationToken) {
     let enqueued = runtime.deps.store.enqueued();
@@ -172,12 +179,15 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
             () = stop.cancelled() => return,
         };
         let Ok(first) = first else { return };
+        let settings = &runtime.deps.settings;
+        let most = claimed_at_once(settings.concurrency);
         let mut permits = vec![first];
-        while let Ok(permit) = Arc::clone(&runtime.permits).try_acquire_owned() {
+        while permits.len() < most
+            && let Ok(permit) = Arc::clone(&runtime.permits).try_acquire_owned()
+        {
             permits.push(permit);
         }
         let wanted = u32::try_from(permits.len()).unwrap_or(u32::MAX);
-        let settings = &runtime.deps.settings;
         let claim = Claim {
             worker: settings.worker_id.clone(),
             permits: wanted,
