@@ -5,6 +5,7 @@ mod commit;
 mod load;
 mod migrate;
 mod operate;
+mod parts;
 mod queue;
 mod rows;
 mod views;
@@ -72,6 +73,8 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
+            // A file does not hang up; asking first would double the way of every read.
+            .test_before_acquire(false)
             .connect_with(options.pragma("cache_size", READER_CACHE).read_only(true).create_if_missing(false))
             .await
             .map_err(StoreError::doing("open the database file for reading"))?;

@@ -99,12 +99,14 @@ pub(super) async fn order_for(
     known: &Known,
     (request, token_owner): (&event::Requested, &str),
 ) -> Result<Order, String> {
-    let token = if request.has_token { open(deps, token_owner).await? } else { None };
     // What was issued at one address is worth nothing at another.
     let is_same_gateway = request.url == known.request.url;
-    let device_token =
-        if is_same_gateway { open(deps, &device_token_owner(request.gateway)).await? } else { None };
-    let agent_token = open(deps, &agent_token_owner(request.gateway)).await?;
+    let (device, agent) = (device_token_owner(request.gateway), agent_token_owner(request.gateway));
+    let (token, device_token, agent_token) = tokio::try_join!(
+        open_if(deps, request.has_token, token_owner),
+        open_if(deps, is_same_gateway, &device),
+        open(deps, &agent),
+    )?;
     if request.has_token && token.is_none() {
         return Err("the sealed gateway token is missing".to_owned());
     }
@@ -127,6 +129,10 @@ pub(super) async fn order_for(
         patience: known.operation.patience,
         agent_may_exist: known.agent_may_exist || lease.lost_leases > 0,
     })
+}
+
+async fn open_if(deps: &Deps, is_wanted: bool, owner: &str) -> Result<Option<Secret>, String> {
+    if is_wanted { open(deps, owner).await } else { Ok(None) }
 }
 
 pub(super) async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
