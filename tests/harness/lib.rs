@@ -7,6 +7,7 @@
     reason = "a broken harness, and an assertion that does not hold, must stop the test"
 )]
 
+pub mod authority;
 pub mod contract;
 pub mod databases;
 pub mod fake_gateway;

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -195,6 +196,35 @@ pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
         .env_clear()
         .output()
         .expect("the command can be run");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    Said::of(&output)
+}
+
+/// Runs a sub-command of `mission-control-worker` with this environment, and this on its standard input.
+///
+/// # Panics
+///
+/// If it cannot be run.
+#[must_use]
+pub fn mission_control_worker(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Said {
+    let mut child = Command::new(program("mission-control-worker"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command can be run");
+    let mut stdin = child.stdin.take().expect("its input is ours");
+    // One that does not read it has ended with an error, which its exit code tells.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    Said::of(&child.wait_with_output().expect("the command can be waited for"))
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
 }

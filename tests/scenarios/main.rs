@@ -12,6 +12,7 @@ mod operator;
 mod pairing;
 mod process;
 mod registration;
+mod roots;
 mod secrets;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ pub mod refresh;
 pub mod refusal;
 pub mod remove;
 pub mod restart;
+mod roots;
 pub mod session;
 pub mod status;
 pub mod tls;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Fault, Version};
+use crate::authority::Certificate;
 
 /// How far the gateway lets a control UI in without a device identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Serve TLS with a self-signed certificate made at the start.
     pub tls: bool,
+    /// In place of that one.
+    pub certificate: Option<Certificate>,
     /// Every answer after hello takes at least this long.
     pub min_call_delay: Duration,
     /// Answers of pipelined calls come out of order.
@@ -84,6 +87,7 @@ impl Default for Options {
             password: None,
             faults: Vec::new(),
             tls: false,
+            certificate: None,
             min_call_delay: Duration::ZERO,
             shuffle: true,
             chatty: true,

@@ -18,6 +18,7 @@ use super::fault::{Fault, Faults};
 use super::hold::Holds;
 use super::state::State;
 use super::{Options, Version, connection};
+use crate::authority::Certificate;
 
 /// What happens to a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,8 @@ pub(crate) struct Upgrade {
 
 /// Accepts until its task is aborted; its connections end with it.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let tls = shared.options.tls.then(acceptor);
+    let tls =
+        shared.options.tls.then(|| acceptor(shared.options.certificate.clone().unwrap_or_else(self_signed)));
     let mut door = shared.door.subscribe();
     // It may have been closed before this task ran for the first time.
     door.mark_changed();
@@ -194,18 +196,22 @@ fn status(code: u16, body: &str) -> ErrorResponse {
 }
 
 /// Self-signed, common name only and no alternative name, as the real ones make it.
-fn acceptor() -> TlsAcceptor {
+fn self_signed() -> Certificate {
     let key = rcgen::KeyPair::generate().expect("a key can be made");
     let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names, no bad name");
     params.distinguished_name.push(rcgen::DnType::CommonName, "openclaw-gateway");
     let certificate = params.self_signed(&key).expect("a certificate can be signed");
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("the key was just made");
+    Certificate { der: certificate.der().clone(), key: key.serialize_der() }
+}
+
+fn acceptor(certificate: Certificate) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(certificate.key).expect("a key in PKCS #8");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
+        .with_single_cert(vec![certificate.der], key)
         .expect("the key belongs to the certificate");
     TlsAcceptor::from(Arc::new(config))
 }
