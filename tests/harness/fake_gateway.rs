@@ -130,6 +130,18 @@ impl FakeGateway {
         self.shared.pushes.receiver_count()
     }
 
+    /// The most connections that were open after hello-ok at one moment.
+    #[must_use]
+    pub fn open_at_most(&self) -> usize {
+        self.shared.state().open_most
+    }
+
+    /// Patches of the configuration that came too often.
+    #[must_use]
+    pub fn patches_refused(&self) -> usize {
+        self.shared.state().patches_refused
+    }
+
     /// Every call after hello in the order of arrival: method and params.
     #[must_use]
     pub fn calls(&self) -> Vec<(String, Value)> {

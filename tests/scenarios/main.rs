@@ -7,8 +7,10 @@
 )]
 
 mod addresses;
+mod crowd;
 mod faults;
 mod operator;
+mod outages;
 mod pairing;
 mod process;
 mod registration;

@@ -3,6 +3,7 @@
 //! Everything a gateway says is hostile input: bounded in size and time, sanitized before it enters a text.
 
 pub mod connect;
+pub mod deadline;
 pub mod frame;
 pub mod handshake;
 pub mod identity;

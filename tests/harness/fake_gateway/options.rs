@@ -70,6 +70,11 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// Restart delays and down times of the real ones are divided by this.
     pub hurry: u32,
+    /// The time in which a version takes only so many patches of its configuration.
+    pub patch_window: Duration,
+    /// `config.get` shows the configuration once and not in all its views: for tests with so many agents that its size
+    /// would be what is measured.
+    pub one_view: bool,
     /// Fixed challenge and clock.
     pub challenge: Option<Challenge>,
     /// Each connection finds the gateway as it was at the start, and no other sees what it does: for measurements, in
@@ -101,6 +106,8 @@ impl Default for Options {
             lockout_after: None,
             handshake_timeout: Duration::from_secs(10),
             hurry: 10,
+            patch_window: Duration::from_mins(1),
+            one_view: false,
             challenge: None,
             forgets: false,
         }

@@ -21,10 +21,10 @@ pub(super) const STEPS: [(&str, &str); 9] = [
     ("connect", "handshake"),
     ("config.get", "handshake"),
     ("agents.create", "agent"),
-    ("status", "config"),
-    ("config.patch", "config"),
     ("agents.files.set", "files"),
     ("sessions.patch", "wake"),
+    ("status", "config"),
+    ("config.patch", "config"),
     ("agents.list", "wake"),
     ("chat.send", "wake"),
 ];

@@ -35,6 +35,7 @@ pub(super) fn quick() -> Limits {
         hello: two,
         call: two,
         attempt: Duration::from_secs(8),
+        asked: two,
         clean_up: two,
         waiting_dials: Duration::from_secs(3),
         redial_min: Duration::from_millis(50),

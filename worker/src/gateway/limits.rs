@@ -27,6 +27,8 @@ pub struct Limits {
     pub call: Duration,
     /// One attempt, clean-up not counted.
     pub attempt: Duration,
+    /// What the gateway may ask to wait beside that, over one attempt (`retryAfterMs`).
+    pub asked: Duration,
     /// The clean-up after a failed attempt.
     pub clean_up: Duration,
     /// With `Patience::Waiting`, no dial starts later than this after the first.
@@ -49,6 +51,7 @@ impl Default for Limits {
             hello: seconds(10),
             call: seconds(15),
             attempt: seconds(60),
+            asked: seconds(300),
             clean_up: seconds(2),
             waiting_dials: seconds(12),
             redial_min: Duration::from_millis(250),

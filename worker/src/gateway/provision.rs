@@ -14,7 +14,6 @@ use shared::{
     ids::{AgentId, GatewayId, OperationId},
     secret::Secret,
 };
-use tokio::time::timeout_at;
 
 pub use super::probe::Verified;
 use super::{
@@ -145,9 +144,11 @@ pub struct Failed {
 /// Why it failed, after the clean-up.
 pub async fn provision(dialer: &Dialer, order: &Order) -> Result<Provisioned, Failed> {
     let mut session = session_for(dialer, order);
+    if order.agent_may_exist {
+        session.expect_back();
+    }
     let mut asked = Asked::Nothing;
-    let deadline = session.deadline().into();
-    let result = timeout_at(deadline, attempt(&mut session, order, &mut asked)).await;
+    let result = session.deadline().bound(attempt(&mut session, order, &mut asked)).await;
     let refused = match result {
         Ok(Ok((verified, agent))) => {
             session.close().await;
@@ -203,14 +204,13 @@ async fn write_all(
     Ok(agent)
 }
 
-/// Writes our entry, the files and the label of an agent that exists, and waits for announced restarts.
+/// Writes the files, the label and our entry of an agent that exists, and waits for announced restarts.
 pub(super) async fn write_agent(
     session: &mut Session<'_>,
     order: &Order,
     (agent_id, workspace): (String, String),
     kept: &[Template],
 ) -> Result<MainAgent, Refused> {
-    let config_form = write_config::write_config(session, &agent_id, order.heartbeat_every).await?;
     let every = order.heartbeat_every.map_or_else(|| "30 minutes".to_owned(), in_words);
     let name = order.agent_id.to_string();
     let facts = Facts {
@@ -223,6 +223,9 @@ pub(super) async fn write_agent(
     };
     let files = write::write_files(session, &agent_id, &facts, kept).await?;
     write::label_session(session, &agent_id, &write::label(&order.name, &name)).await?;
+    // Last of what is written: for seconds after a change of their configuration some gateways answer nobody.
+    let config_form = write_config::write_config(session, &agent_id, order.heartbeat_every).await?;
+    session.stage = Stage::Wake;
     // A restart would kill the agent's first run: it is woken when the announced ones are over.
     let agents = session.settle().await?;
     if !lists(&agents, &agent_id) {

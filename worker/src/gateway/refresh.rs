@@ -5,7 +5,6 @@ use shared::domain::gateway::{
     failure::{Failure, Stage},
     sync::Options,
 };
-use tokio::time::timeout_at;
 
 use super::{
     Dialer,
@@ -73,8 +72,7 @@ enum Creation {
 pub async fn refresh(dialer: &Dialer, order: &Order, scope: Scope) -> Result<Refreshed, NotRefreshed> {
     let mut session = session_for(dialer, order);
     let mut creation = Creation::Unasked;
-    let deadline = session.deadline().into();
-    let refused = match timeout_at(deadline, attempt(&mut session, order, scope, &mut creation)).await {
+    let refused = match session.deadline().bound(attempt(&mut session, order, scope, &mut creation)).await {
         Ok(Ok((verified, (agent, not_reset)))) => {
             session.close().await;
             return Ok(Refreshed { verified, agent, created: creation == Creation::Made, not_reset });

@@ -14,9 +14,6 @@ use crate::agent::{
     templates::{Facts, Template, WAKE_MESSAGE, render},
 };
 
-/// How long "agent not found" is taken for "not yet" after a creation.
-pub(super) const NOT_YET: Duration = Duration::from_secs(3);
-
 /// What became of the files.
 #[derive(Debug, Default)]
 pub struct Files {
@@ -159,7 +156,8 @@ async fn ask_until_found(
     session: &mut Session<'_>,
     requests: &[(&'static str, Value)],
 ) -> Result<Vec<Answer>, Refused> {
-    let until = Instant::now() + NOT_YET;
+    // A busy gateway puts a creation into effect only seconds after it has answered it.
+    let until = Instant::now() + session.call_limit();
     loop {
         let answers = session.ask_all(requests).await?;
         if Instant::now() >= until || !answers.iter().any(is_unknown_agent) {
