@@ -17,6 +17,7 @@ use crate::{
     gateways::not_found,
     prefer::Prefer,
     problem::{Failure, codes},
+    request::touches,
     state::App,
     wait::{accepted, finished, outcome, shown},
 };
@@ -117,6 +118,7 @@ pub async fn start(
     command: impl FnOnce(OperationId) -> Command,
 ) -> Result<Response, Failure> {
     let operation = OperationId::mint(app.clock.now());
+    touches(operation);
     let waiter = wait.register(app, operation);
     let context = member.context();
     let gateway = change.known.request.gateway;

@@ -8,7 +8,7 @@ use api::{
     serve::{self, Started},
 };
 use clap::Parser as _;
-use shared::{clock::SystemClock, telemetry};
+use shared::{clock::SystemClock, scrape, telemetry};
 use worker::{config::Deps, jobs};
 
 #[tokio::main]
@@ -35,7 +35,7 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let store = match &cli.command {
         Command::Serve(settings) => {
-            let metrics = telemetry::start_metrics()?;
+            let metrics = scrape::start()?;
             let is_embedded = !cli.place.location()?.is_shared();
             serve::run(&cli.place, settings, metrics, |started| work(settings, started, is_embedded)).await?;
             return Ok(0);

@@ -3,12 +3,13 @@
 //! The map, in the order of use; a module names only modules above it:
 //!
 //! - [`chain`], [`clock`], [`ids`], [`secret`], [`telemetry`]: errors for people, time, identifiers, values that never
-//!   print, logs and metrics.
+//!   print, logs.
 //! - [`domain`]: pure decisions (`decide`, `evolve`), without IO, clock or randomness.
 //! - [`upcast`], [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
-//! - [`commit`]: one transaction, as a value.
+//! - [`meter`], [`commit`]: what is counted; one transaction, as a value.
 //! - [`store`]: the only place that knows SQL.
-//! - [`config`], [`token`], [`vault`], [`watch`]: settings, credentials, sealing, and waiting for outcomes.
+//! - [`config`], [`token`], [`vault`], [`watch`], [`scrape`]: settings, credentials, sealing, waiting for outcomes, and
+//!   the page of metrics.
 //! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's.
 //! - [`checkpoint`], [`verify`], [`rebuild`]: sign the log, prove it, and make the read models of it again.
 
@@ -23,9 +24,11 @@ pub mod execute;
 pub mod ids;
 pub mod install;
 pub mod job;
+pub mod meter;
 pub mod problem;
 pub mod rebuild;
 pub mod register;
+pub mod scrape;
 pub mod secret;
 pub mod steer;
 pub mod store;

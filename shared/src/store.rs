@@ -10,7 +10,9 @@ mod stored;
 mod writer;
 
 pub use location::Location;
-pub use operate::{Checkpoint, Difference, EventFilter, Finished, Operate, Pause, Swap};
+pub use operate::{
+    Backlog, Checkpoint, DUE_COUNTED_MAX, Difference, EventFilter, Finished, Operate, Pause, Swap,
+};
 
 pub use refused::CommitError;
 
@@ -26,6 +28,7 @@ use crate::{
     envelope::{Hash, Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, MemberId, OperationId, OrganizationId, TokenId},
     job::{Job, Lease},
+    meter::{self, DatabaseError},
 };
 
 /// Most commits that share a transaction.
@@ -99,10 +102,39 @@ impl StoreError {
         }
     }
 
-    /// Names what was being done when the driver failed.
+    /// Names what was being done when the driver failed, and counts it: every error of a driver comes by here.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self::Database { doing, source }
+        move |source| {
+            meter::database_error(kind(&source));
+            Self::Database { doing, source }
+        }
     }
+}
+
+fn kind(error: &sqlx::Error) -> DatabaseError {
+    if let sqlx::Error::Database(refused) = error {
+        let code = refused.code().unwrap_or_default();
+        return match code.as_ref() {
+            // PostgreSQL's cancelled statement and lock that was not to be had; SQLite's busy file.
+            "57014" | "55P03" | "5" => DatabaseError::Timeout,
+            // PostgreSQL's shut down, crashed, and starting.
+            "57P01" | "57P02" | "57P03" => DatabaseError::Lost,
+            _ => DatabaseError::Refused,
+        };
+    }
+    let is_late = matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut);
+    if is_late || matches!(error, sqlx::Error::PoolTimedOut) {
+        return DatabaseError::Timeout;
+    }
+    let is_lost = matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    );
+    if is_lost { DatabaseError::Lost } else { DatabaseError::Other }
 }
 
 /// Does it again and again while the database is away: at the start of a process that must not end because of that.

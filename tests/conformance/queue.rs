@@ -8,7 +8,8 @@ use shared::{
     commit::{Finish, Then},
     ids::{JobId, LeaseToken},
     job::{Job, Lease},
-    store::{Claim, CommitError, LocalWorker},
+    store::{Claim, CommitError, DUE_COUNTED_MAX, LocalWorker},
+    view::Row,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -72,6 +73,40 @@ async fn the_queue_tells_how_long_it_is_until_the_next_job() {
         assert_eq!(due, Some(Duration::from_secs(20)), "{name}");
         claim(&test, 9, at(30)).await;
         assert_eq!(test.store.due_in(at(30)).await.unwrap(), Some(LEASE), "{name}: the end of the lease");
+    }
+}
+
+#[tokio::test]
+async fn the_backlog_is_what_is_due_and_nobody_works_on_and_how_long_the_oldest_is() {
+    for (name, test) in backends().await {
+        let seconds = Duration::from_secs;
+        let backlog = async |second| {
+            test.set_time(at(second)).await;
+            let backlog = test.store.backlog(at(second)).await.unwrap();
+            (backlog.due, backlog.oldest, backlog.is_paused)
+        };
+        assert_eq!(backlog(0).await, (0, seconds(0), false), "{name}: nothing is queued");
+        enqueue(&test, vec![job(1, "a", at(0)), job(2, "a", at(2)), job(3, "b", at(100))]).await;
+        assert_eq!(backlog(10).await, (2, seconds(10), false), "{name}: the third is not due");
+        claim(&test, 9, at(10)).await;
+        assert_eq!(backlog(12).await, (1, seconds(10), false), "{name}: one is worked on, one waits for it");
+        assert_eq!(backlog(28).await, (2, seconds(26), false), "{name}: its worker is lost");
+        let mut pause = append(2, 0, 2);
+        pause.rows.push(Row::QueuePause(Some((at(0), "ada".to_owned(), "repair".to_owned()))));
+        test.store.commit(pause).await.unwrap();
+        assert_eq!(backlog(28).await, (2, seconds(26), true), "{name}: it waits all the same");
+    }
+}
+
+#[tokio::test]
+async fn the_backlog_of_a_long_queue_is_counted_up_to_its_bound() {
+    for (name, test) in backends().await {
+        let most = u128::from(DUE_COUNTED_MAX);
+        let jobs = (1..=most + 10).map(|number| job(number, &format!("key-{number}"), at(0))).collect();
+        enqueue(&test, jobs).await;
+        test.set_time(at(5)).await;
+        let backlog = test.store.backlog(at(5)).await.unwrap();
+        assert_eq!((backlog.due, backlog.oldest), (DUE_COUNTED_MAX, Duration::from_secs(5)), "{name}");
     }
 }
 

@@ -107,6 +107,12 @@ impl Server {
         panic!("the server is not ready after 30 s:\n{}", self.log());
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it has logged.
     #[must_use]
     pub fn log(&self) -> String {

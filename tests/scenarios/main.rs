@@ -5,9 +5,12 @@
     clippy::unwrap_used,
     reason = "what is not there must fail the test"
 )]
+#![expect(clippy::print_stdout, reason = "a measured value is worth more than that it was small enough")]
 
 mod addresses;
 mod faults;
+mod logs;
+mod metrics;
 mod operator;
 mod pairing;
 mod process;

@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::domain::gateway::failure::Stage;
+use shared::{domain::gateway::failure::Stage, meter};
 use tokio::sync::mpsc;
 
 use self::{
@@ -64,8 +64,7 @@ impl Progress {
     /// A stage that began then was passed.
     pub fn passed(&self, stage: Stage, since: Instant) {
         let took = since.elapsed();
-        metrics::histogram!("mission_control_stage_seconds", "stage" => stage.as_str())
-            .record(took.as_secs_f64());
+        meter::stage(stage, took);
         if let Some(sender) = &self.0 {
             // Nobody may listen any more.
             let _ = sender.send((stage, took));

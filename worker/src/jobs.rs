@@ -21,7 +21,7 @@ use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use apalis::prelude::*;
@@ -30,6 +30,7 @@ use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
     job::{Kind, Lease},
+    meter::{self, Delivery},
     store::{Claim, HandedOver, LocalWorker},
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -119,6 +120,7 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(usize::try_from(deps.settings.concurrency).unwrap_or(256)));
     let runtime = Arc::new(Runtime { deps, held: Arc::default(), permits });
     let settings = &runtime.deps.settings;
+    meter::worker_began(settings.concurrency);
     runtime.deps.store.attach(Some(LocalWorker {
         worker: settings.worker_id.clone(),
         permits: Arc::clone(&runtime.permits),
@@ -264,19 +266,28 @@ async fn handle(delivery: HandedOver, runtime: Data<Arc<Runtime>>) -> Result<(),
 async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
     let HandedOver { lease, permit } = delivery;
     let holding = runtime.held.begin((lease.job.id, lease.token));
+    let began = Instant::now();
     let span = tracing::info_span!("job", job.kind = %lease.job.kind, job.id = %lease.job.id,
         job.attempt = lease.job.attempt, operation = %lease.job.operation, gateway.id = %lease.job.gateway,
         traceparent = lease.job.traceparent);
     let job = std::panic::AssertUnwindSafe(Box::pin(perform(&runtime.deps, &lease))).catch_unwind();
     async {
-        tokio::select! {
-            done = job => if done.is_err() {
+        let outcome = tokio::select! {
+            done = job => if done.is_ok() {
+                Delivery::Done
+            } else {
                 tracing::error!("the job panicked; it runs again when its lease has run out");
+                Delivery::Panicked
             },
             () = holding.lost() => {
                 tracing::warn!("the lease was lost to another worker; this delivery ends without an outcome");
+                Delivery::LeaseLost
             }
-        }
+        };
+        let took = began.elapsed();
+        meter::delivery_ended(lease.job.kind, outcome, took);
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(outcome = outcome.as_str(), duration_ms, "job");
     }
     .instrument(span)
     .await;

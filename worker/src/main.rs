@@ -7,6 +7,7 @@ use shared::{
     chain::chain,
     clock::{Clock, SystemClock},
     config::{raise_file_limit, stop_signal},
+    scrape::{self, Scrape},
     store::{Store, insist},
     telemetry,
     vault::{Vault, VaultError},
@@ -44,13 +45,14 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
                 .into(),
         );
     }
-    let metrics = telemetry::start_metrics()?;
+    let metrics = scrape::start()?;
     let key = cli.place.master_key_path();
     let vault = Arc::new(Vault::open(&key, false)?);
     raise_file_limit();
     let store = location.open_when_it_comes().await?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_at_signal(stop.clone()));
+    let metrics = Scrape::new(metrics, (Arc::clone(&store), Arc::new(SystemClock)), None);
     tokio::spawn(health::serve(cli.listen, Arc::clone(&store), metrics));
     tracing::info!(database = %location, concurrency = cli.work.concurrency, "working; SIGTERM stops");
     let worked = tokio::select! {

@@ -206,7 +206,7 @@ impl Follower {
                 Ok(event) if event.position <= self.after => {}
                 Ok(event) => return Some(Some(event)),
                 Err(RecvError::Lagged(events)) => {
-                    metrics::counter!("mission_control_event_streams_cut_total").increment(1);
+                    shared::meter::event_stream_cut();
                     tracing::info!(events, "a client reads too slowly; it is cut off and can resume");
                     return None;
                 }

@@ -29,6 +29,7 @@ use crate::{
     idempotency,
     prefer::Prefer,
     problem::{Failure, codes},
+    request::touches,
     state::App,
     wait::{accepted, finished, location, shown},
 };
@@ -189,9 +190,13 @@ pub(crate) async fn create(
     let started =
         register(app.desk(), member.organization, registration, (operation, claim), &member.context()).await;
     match started {
-        Ok(_) => wait.answer(&app, waiter, operation).await,
+        Ok(_) => {
+            touches(operation);
+            wait.answer(&app, waiter, operation).await
+        }
         Err(RegisterError::Commit(CommitError::KeyTaken { operation, fingerprint: first })) => {
             drop(waiter);
+            touches(operation);
             if fingerprint.as_deref() != Some(first.as_slice()) {
                 let detail =
                     "This Idempotency-Key came with another body within the last 24 hours. Use a new key.";
@@ -199,7 +204,11 @@ pub(crate) async fn create(
             }
             replay(&app, &member, operation, wait.prefer).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            // It may be recorded all the same, where the database did not tell.
+            touches(operation);
+            Err(error.into())
+        }
     }
 }
 

@@ -63,6 +63,21 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// Most due jobs that are counted: a page of metrics must not cost more when the queue is long.
+pub const DUE_COUNTED_MAX: u32 = 10_000;
+
+/// How much waits in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Jobs that are due and that nobody works on, at most [`DUE_COUNTED_MAX`]. Those that wait for another job of their
+    /// gateway are among them, those of a lost worker too.
+    pub due: u32,
+    /// For how long the oldest of them has been due; zero where there is none.
+    pub oldest: Duration,
+    /// Whether the queue is paused.
+    pub is_paused: bool,
+}
+
 /// An end of the log, signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -123,6 +138,8 @@ pub trait Operate: Send + Sync {
     -> Result<Vec<Recorded>, StoreError>;
     /// Whether the queue is paused, and by whom.
     async fn pause(&self) -> Result<Option<Pause>, StoreError>;
+    /// How much waits in the queue, at `now` for a store without a clock of its own.
+    async fn backlog(&self, now: DateTime<Utc>) -> Result<Backlog, StoreError>;
     /// Gateways that wait for a worker although no job is there for them, and gateways that are not registered and
     /// have sealed tokens that no job will erase.
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError>;

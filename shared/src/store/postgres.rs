@@ -111,10 +111,7 @@ impl PostgresStore {
     /// Waits for the first connection, if it is being made just now.
     async fn opened(&self) -> Result<(), StoreError> {
         timeout(READY, self.opening.first_try()).await.unwrap_or_else(|_| {
-            Err(StoreError::Database {
-                doing: "answer for the first time",
-                source: too_late("no answer", READY),
-            })
+            Err(StoreError::doing("answer for the first time")(too_late("no answer", READY)))
         })
     }
 
@@ -321,8 +318,7 @@ impl Store for PostgresStore {
         let asking = async { self.reads().await?.fetch("answer a readiness check", load_head).await };
         let answered = timeout(READY, asking).await;
         answered.unwrap_or_else(|_| {
-            let source = too_late("no answer", READY);
-            Err(StoreError::Database { doing: "answer a readiness check", source })
+            Err(StoreError::doing("answer a readiness check")(too_late("no answer", READY)))
         })?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -14,7 +15,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     BATCH_BYTES_MAX, BATCH_COMMITS_MAX, CommitError, HandedOver, LocalWorker, Stats, StoreError, plan::Plan,
 };
-use crate::commit::{Commit, Receipt};
+use crate::{
+    commit::{Commit, Receipt},
+    meter,
+};
 
 /// Writes that may wait for the writer before the next one waits to be taken.
 const WAITING_MAX: usize = 4_096;
@@ -113,13 +117,11 @@ impl Signals {
         Stats { transactions: self.transactions.load(Relaxed), commits: self.commits.load(Relaxed) }
     }
 
-    fn count(&self, commits: usize) {
+    fn count(&self, answers: &[Result<Receipt, CommitError>], took: Duration) {
         self.transactions.fetch_add(1, Relaxed);
-        self.commits.fetch_add(u64::try_from(commits).unwrap_or(u64::MAX), Relaxed);
-        metrics::counter!("mission_control_commits_total")
-            .increment(u64::try_from(commits).unwrap_or(u64::MAX));
-        metrics::histogram!("mission_control_commit_batch_size")
-            .record(f64::from(u32::try_from(commits).unwrap_or(u32::MAX)));
+        self.commits.fetch_add(u64::try_from(answers.len()).unwrap_or(u64::MAX), Relaxed);
+        let written = answers.iter().filter(|answer| answer.is_ok()).count();
+        meter::transaction((written, answers.len() - written), took);
     }
 }
 
@@ -204,8 +206,12 @@ impl<D: Database> Writer<D> {
     async fn commit(&mut self, batch: Vec<Waiting>) {
         let (commits, answers): (Vec<Commit>, Vec<Receipts>) = batch.into_iter().unzip();
         let local = self.signals.local();
+        let began = Instant::now();
         match self.database.write(&commits, local.as_ref()).await {
-            Ok(written) => self.publish(written, answers, local.as_ref()),
+            Ok(written) => {
+                self.signals.count(&written.plan.answers, began.elapsed());
+                self.publish(written, answers, local.as_ref());
+            }
             Err(error) if is_unique_violation(&error) && commits.len() > 1 => {
                 tracing::error!(
                     commits = commits.len(),
@@ -218,7 +224,7 @@ impl<D: Database> Writer<D> {
             }
             Err(error) => {
                 let source = Arc::new(error);
-                metrics::counter!("mission_control_database_errors_total").increment(1);
+                meter::commits_failed(commits.len());
                 for (commit, answer) in commits.into_iter().zip(answers) {
                     let _ = answer
                         .send(Err(CommitError::Store { stream: commit.stream, source: Arc::clone(&source) }));
@@ -230,7 +236,6 @@ impl<D: Database> Writer<D> {
     /// Tells everybody what is durable now.
     fn publish(&self, written: Written, answers: Vec<Receipts>, local: Option<&LocalWorker>) {
         let Written { plan, wakes } = written;
-        self.signals.count(answers.len());
         self.signals.reaches(plan.head.position);
         if let Some(local) = local {
             for (lease, permit) in plan.handed_over {

@@ -1,6 +1,9 @@
 //! The way of a creation on the gateway's side, read top-down.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -196,7 +199,9 @@ async fn write_all(
     let workspace = workspace(&order.workspace_root, &order.agent_id.on_gateway());
     let name = order.agent_id.to_string();
     *asked = Asked::Sent;
+    let creating = Instant::now();
     let agent_id = write::create_agent(session, &name, &workspace).await?.id;
+    session.passed(Stage::Agent, creating);
     *asked = Asked::Created;
     let mut agent = write_agent(session, order, (agent_id, workspace), &[]).await?;
     wake(session, order, &mut agent).await?;
@@ -210,7 +215,9 @@ pub(super) async fn write_agent(
     (agent_id, workspace): (String, String),
     kept: &[Template],
 ) -> Result<MainAgent, Refused> {
+    let configuring = Instant::now();
     let config_form = write_config::write_config(session, &agent_id, order.heartbeat_every).await?;
+    session.passed(Stage::Config, configuring);
     let every = order.heartbeat_every.map_or_else(|| "30 minutes".to_owned(), in_words);
     let name = order.agent_id.to_string();
     let facts = Facts {
@@ -221,7 +228,9 @@ pub(super) async fn write_agent(
         agent_token: &order.agent_token,
         every: &every,
     };
+    let writing = Instant::now();
     let files = write::write_files(session, &agent_id, &facts, kept).await?;
+    session.passed(Stage::Files, writing);
     write::label_session(session, &agent_id, &write::label(&order.name, &name)).await?;
     // A restart would kill the agent's first run: it is woken when the announced ones are over.
     let agents = session.settle().await?;
@@ -246,12 +255,14 @@ pub(super) async fn wake(
     order: &Order,
     agent: &mut MainAgent,
 ) -> Result<(), Refused> {
+    let waking = Instant::now();
     agent.wake =
         write::wake(session, &agent.agent_id, &format!("mission-control-{}", order.operation)).await?;
     // A gateway in its agent's first run answers slowly: it is asked again only if a restart was announced.
     if session.is_restart_announced() {
         session.settle().await?;
     }
+    session.passed(Stage::Wake, waking);
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Writing a registered gateway's main agent anew: after a change, where it is or where it moves to.
 
+use std::time::Instant;
+
 use serde_json::json;
 use shared::domain::gateway::{
     failure::{Failure, Stage},
@@ -120,7 +122,9 @@ async fn write_all(
 ) -> Result<Written, Refused> {
     let path = workspace(&order.workspace_root, &order.agent_id.on_gateway());
     *creation = Creation::Unanswered;
+    let creating = Instant::now();
     let created = create_agent(session, &order.agent_id.to_string(), &path).await?;
+    session.passed(Stage::Agent, creating);
     *creation = if created.existed { Creation::Existed } else { Creation::Made };
     let mut kept = vec![];
     if created.existed {

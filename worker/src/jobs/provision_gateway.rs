@@ -14,6 +14,7 @@ use shared::{
     },
     execute::load,
     job::{Kind, Lease},
+    meter::{self, Attempt, Creation},
     register::{TOKEN_KEPT_HOURS, agent_token_owner, device_token_owner, gateway_token_owner},
     secret::Secret,
     token,
@@ -137,7 +138,6 @@ pub(super) async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, Str
 async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisioned) {
     let Provisioned { verified, agent, dials, issued_token } = provisioned;
     tracing::info!(dials, runtime_version = verified.runtime_version, "gateway provisioned");
-    metrics::counter!("mission_control_creations_total", "outcome" => "succeeded", "code" => "").increment(1);
     let command = Command::RecordCreated { verified: told(verified), agent: written(agent) };
     // From this commit on the agent's token is accepted.
     let hash = token::hash(order.agent_token.expose()).to_vec();
@@ -150,10 +150,14 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
             commit.secrets.push(SecretChange::Put { owner: owner.clone(), sealed });
         }
     };
-    let recorded = try_record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
-    if recorded == Recorded::Refused {
+    match try_record(deps, lease, Outcome { command, then: Then::Delete, complete }).await {
+        Recorded::Written => {
+            meter::attempt(Attempt::Succeeded);
+            meter::creation(Creation::Succeeded);
+        }
+        Recorded::TooLate => {}
         // Somebody cancelled meanwhile: what was just provisioned goes again.
-        remove_main_agent::run(deps, lease).await;
+        Recorded::Refused => remove_main_agent::run(deps, lease).await,
     }
 }
 
@@ -181,12 +185,19 @@ pub(super) fn written(agent: provision::MainAgent) -> event::MainAgent {
 async fn record_failed<F: Fn(&mut Commit) + Send + Sync>(
     deps: &Deps,
     lease: &Lease,
-    left: &provision::Leftover,
+    (left, attempt): (&provision::Leftover, Attempt),
     outcome: Outcome<F>,
-) {
-    if try_record(deps, lease, outcome).await != Recorded::Refused {
-        return;
+) -> Recorded {
+    let recorded = try_record(deps, lease, outcome).await;
+    match recorded {
+        Recorded::Written => meter::attempt(attempt),
+        Recorded::TooLate => {}
+        Recorded::Refused => clean_after_cancel(deps, lease, left).await,
     }
+    recorded
+}
+
+async fn clean_after_cancel(deps: &Deps, lease: &Lease, left: &provision::Leftover) {
     match left {
         provision::Leftover::MayRemain { .. } => remove_main_agent::run(deps, lease).await,
         provision::Leftover::Nothing | provision::Leftover::Removed { .. } => {
@@ -198,19 +209,21 @@ async fn record_failed<F: Fn(&mut Commit) + Send + Sync>(
 async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed) {
     let attempt = lease.job.attempt;
     let failure = failed.failure;
-    tracing::info!(dials = failed.dials, stage = %failure.stage, cause = ?failure.cause, detail = failure.detail,
-        "attempt failed");
+    let stage = failure.stage;
     let now = deps.clock.now();
     let elapsed = known.operation.tried_for(now);
     let round = Round { attempt, elapsed, jitter: rand::random(), asked: failed.retry_after };
     let decision = next(failure.cause, known.operation.patience, round);
+    tracing::info!(dials = failed.dials, stage = %stage, code = failure.cause.code().as_str(), cause = ?failure.cause,
+        detail = failure.detail, next = ?decision, "attempt failed");
     let agent_may_remain = matches!(failed.agent, provision::Leftover::MayRemain { .. });
     match decision {
         Next::Retry(delay) => {
             let retry_at = now + delay;
             let command = Command::RecordAttemptFailed { attempt, failure, retry_at, agent_may_remain };
             let then = Then::RunAt { at: retry_at, attempt: attempt + 1 };
-            record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
+            let ended = (&failed.agent, Attempt::Retried(stage));
+            record_failed(deps, lease, ended, Outcome { command, then, complete: nothing }).await;
         }
         Next::AwaitApproval => {
             let (since, until) = match &known.phase {
@@ -239,7 +252,8 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 agent_may_remain,
             };
             let then = Then::RunAt { at: now + delay, attempt };
-            record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
+            let ended = (&failed.agent, Attempt::AwaitingApproval(stage));
+            record_failed(deps, lease, ended, Outcome { command, then, complete: nothing }).await;
         }
         Next::GiveUp => fail(deps, lease, known, (failure, failed.agent)).await,
     }
@@ -255,8 +269,7 @@ fn provision_left(known: &Known) -> provision::Leftover {
 }
 
 async fn fail(deps: &Deps, lease: &Lease, known: &Known, (failure, left): (Failure, provision::Leftover)) {
-    let code = failure.cause.code().as_str();
-    metrics::counter!("mission_control_creations_total", "outcome" => "failed", "code" => code).increment(1);
+    let (code, stage) = (failure.cause.code(), failure.stage);
     let may_dial = failure.cause.verdict() != Verdict::NeverRepeat;
     let leftover = match left.clone() {
         provision::Leftover::Nothing => Leftover::Nothing,
@@ -275,5 +288,8 @@ async fn fail(deps: &Deps, lease: &Lease, known: &Known, (failure, left): (Failu
         commit.jobs.push(follow_up(lease, Kind::EraseToken, now, erase_at));
     };
     let command = Command::RecordFailed { failure, attempts, leftover };
-    record_failed(deps, lease, &left, Outcome { command, then: Then::Delete, complete }).await;
+    let outcome = Outcome { command, then: Then::Delete, complete };
+    if record_failed(deps, lease, (&left, Attempt::Failed(stage)), outcome).await == Recorded::Written {
+        meter::creation(Creation::Failed(code));
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
     envelope::Recorded,
     ids::GatewayId,
     store::{
-        Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        Backlog, Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
         stored::{PROJECTIONS, Tables, parse, parse_hash, signed, unsigned},
     },
     view::Row,
@@ -40,6 +40,10 @@ impl Operate for PostgresStore {
 
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         queue::pause(self.reads().await?).await
+    }
+
+    async fn backlog(&self, _: DateTime<Utc>) -> Result<Backlog, StoreError> {
+        queue::backlog(self.reads().await?).await
     }
 
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError> {

@@ -17,7 +17,7 @@ use crate::{
     envelope::Recorded,
     ids::GatewayId,
     store::{
-        Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        Backlog, Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
         stored::{PROJECTIONS, Tables, parse, parse_hash, signed, unsigned},
     },
     view::Row,
@@ -75,6 +75,10 @@ impl Operate for SqliteStore {
 
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         queue::pause(&self.readers).await
+    }
+
+    async fn backlog(&self, now: DateTime<Utc>) -> Result<Backlog, StoreError> {
+        queue::backlog(&self.readers, now).await
     }
 
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError> {
