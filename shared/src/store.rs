@@ -102,6 +102,23 @@ impl StoreError {
         }
     }
 
+    /// Whether the database did not answer in time. Who asks next would most likely wait as long for nothing.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Database { source: sqlx::Error::Io(error), .. } => {
+                error.kind() == std::io::ErrorKind::TimedOut
+            }
+            Self::NotOpen { source } => source.is_silence(),
+            Self::Database { .. }
+            | Self::Closed
+            | Self::Migrate(_)
+            | Self::Unreadable { .. }
+            | Self::File { .. }
+            | Self::Setting { .. } => false,
+        }
+    }
+
     /// Names what was being done when the driver failed, and counts it: every error of a driver comes by here.
     pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| {

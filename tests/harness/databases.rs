@@ -2,6 +2,7 @@
 
 mod cluster;
 mod server;
+mod silence;
 mod supervisor;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use shared::{
 
 pub use self::{
     cluster::{Cluster, Durability},
-    server::{OpenTransaction, ServerDatabase},
+    server::{OpenTransaction, ServerDatabase, Sessions},
+    silence::{Passes, Way},
 };
 
 /// Where a test's store keeps its data.

@@ -16,6 +16,7 @@ mod pairing;
 mod process;
 mod registration;
 mod secrets;
+mod silence;
 
 use std::sync::Arc;
 

@@ -207,7 +207,9 @@ pub(crate) async fn create(
         Err(error) => {
             // It may be recorded all the same, where the database did not tell.
             touches(operation);
-            Err(error.into())
+            let is_unknown = matches!(error, RegisterError::Commit(CommitError::Store { .. }));
+            let named = is_unknown.then(|| operation.to_string());
+            Err(Failure::from(error).change(|problem| problem.operation = named))
         }
     }
 }

@@ -9,7 +9,7 @@ use shared::{
 };
 use sqlx::{Connection as _, PgConnection};
 
-use super::cluster::Cluster;
+use super::{cluster::Cluster, silence::Way};
 
 /// A database that any number of stores may open at once.
 pub struct ServerDatabase {
@@ -48,6 +48,29 @@ impl ServerDatabase {
             server.takeover_after = Duration::ZERO;
         }
         location
+    }
+
+    /// The same over a way that can fall silent.
+    ///
+    /// # Panics
+    ///
+    /// If loopback cannot be used.
+    pub async fn by_way(&self) -> (Location, Way) {
+        let port = self.cluster().port();
+        let way = Way::to(port).await;
+        let url = self.url.replace(&format!(":{port}/"), &format!(":{}/", way.port()));
+        (url.parse().expect("our own URL"), way)
+    }
+
+    /// What the sessions on it do at this moment, ours left out.
+    pub async fn sessions(&self) -> Sessions {
+        let statement = "select count(*), count(*) filter (where state like 'idle in transaction%' \
+                                and clock_timestamp() - state_change > interval '500 ms') \
+                         from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+        let mut connection = self.connect().await;
+        let (open, held): (i64, i64) =
+            sqlx::query_as(statement).fetch_one(&mut connection).await.expect("the statement is fine");
+        Sessions { open, held }
     }
 
     /// A store on it, as one process of a fleet has it.
@@ -115,6 +138,15 @@ impl ServerDatabase {
     async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.expect("the database is there")
     }
+}
+
+/// Sessions of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sessions {
+    /// How many there are.
+    pub open: i64,
+    /// How many of them sit in a transaction and do nothing.
+    pub held: i64,
 }
 
 /// A transaction that has not ended.

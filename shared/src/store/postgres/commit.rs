@@ -3,11 +3,16 @@
 //! The order of locks is the same everywhere, so that nobody waits in a circle: first the head, then rows of `jobs` in the
 //! order of their ids. A claim waits for no row.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgConnection, Row as _};
+use tokio::time::timeout;
 
 use super::{
+    connections::too_late,
     insert,
     listen::{CHANNEL, News},
     rows,
@@ -33,6 +38,12 @@ pub(super) enum Failure {
     Unknown(StoreError),
 }
 
+/// For a whole batch, the wait for the head of the log included; every statement of it has its own, shorter limit at the
+/// server. Whoever waits is told this soon that the database is silent.
+pub(super) const BATCH: Duration = Duration::from_secs(5);
+/// For all of it but the end of the transaction: so much is left for that at least.
+const WRITING: Duration = Duration::from_secs(4);
+
 /// Writes a batch. After a failure the connection is in an unknown state.
 pub(super) async fn write(
     connection: &mut PgConnection,
@@ -40,10 +51,17 @@ pub(super) async fn write(
     local: Option<&LocalWorker>,
     origin: &str,
 ) -> Result<Written, Failure> {
-    let written = write_locked(connection, batch, local, origin).await.map_err(Failure::NotWritten)?;
-    sqlx::raw_sql("commit")
-        .execute(connection)
-        .await
+    let began = Instant::now();
+    let writing = write_locked(connection, batch, local, origin);
+    let written = timeout(WRITING, writing).await;
+    let written = written.unwrap_or_else(|_| {
+        Err(StoreError::doing("write a batch of commits")(too_late("no answer", WRITING)))
+    });
+    let written = written.map_err(Failure::NotWritten)?;
+    let ended =
+        timeout(BATCH.saturating_sub(began.elapsed()), sqlx::raw_sql("commit").execute(connection)).await;
+    ended
+        .unwrap_or_else(|_| Err(too_late("no answer", BATCH)))
         .map_err(StoreError::doing("make a batch of commits durable"))
         .map_err(Failure::Unknown)?;
     Ok(written)
