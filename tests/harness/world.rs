@@ -58,6 +58,8 @@ pub struct Setup {
     pub worker: bool,
     /// Jobs at once.
     pub concurrency: u32,
+    /// How long a person has to approve our device.
+    pub pairing_wait: Duration,
 }
 
 impl Default for Setup {
@@ -71,6 +73,7 @@ impl Default for Setup {
             resolver: Arc::new(SystemResolver),
             worker: true,
             concurrency: 256,
+            pairing_wait: Duration::from_mins(15),
         }
     }
 }
@@ -276,6 +279,7 @@ pub async fn deps(
     let id = format!("test-{}", uuid::Uuid::new_v4());
     let settings = Settings {
         concurrency: setup.concurrency,
+        pairing_wait: setup.pairing_wait,
         shutdown: Duration::from_secs(5),
         ..Settings::new(id, format!("http://{listener}"), minimum)
     };

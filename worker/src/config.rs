@@ -64,6 +64,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How often leases are renewed.
     pub renew_every: Duration,
+    /// How long a person has to approve our device on a gateway.
+    pub pairing_wait: Duration,
     /// How often it looks for what waits without a job.
     pub sweep_every: Duration,
     /// Where agents reach the API.
@@ -87,6 +89,7 @@ impl Settings {
             concurrency: 256,
             lease: Duration::from_secs(8),
             renew_every: Duration::from_millis(2_500),
+            pairing_wait: Duration::from_mins(15),
             sweep_every: crate::sweep::EVERY,
             base_url,
             heartbeat_every: Some(Duration::from_mins(30)),

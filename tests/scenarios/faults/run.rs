@@ -34,6 +34,7 @@ pub(super) fn quick() -> Limits {
         challenge: two,
         hello: two,
         call: two,
+        optional: Duration::from_secs(1),
         attempt: Duration::from_secs(8),
         clean_up: two,
         waiting_dials: Duration::from_secs(3),

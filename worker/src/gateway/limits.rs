@@ -25,6 +25,8 @@ pub struct Limits {
     pub hello: Duration,
     /// One call.
     pub call: Duration,
+    /// A call whose answer is not needed, the waits that the gateway asks for included: then we go on without it.
+    pub optional: Duration,
     /// One attempt, clean-up not counted.
     pub attempt: Duration,
     /// The clean-up after a failed attempt.
@@ -48,6 +50,7 @@ impl Default for Limits {
             challenge: seconds(2),
             hello: seconds(10),
             call: seconds(15),
+            optional: seconds(5),
             attempt: seconds(60),
             clean_up: seconds(2),
             waiting_dials: seconds(12),

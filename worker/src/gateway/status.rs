@@ -45,7 +45,7 @@ async fn look(session: &mut Session<'_>, order: &Order) -> Result<Status, Refuse
     let verified = verify(session, &order.minimum_version).await?;
     session.stage = Stage::Agent;
     // A gateway that does not list its sessions is connected all the same.
-    let answer = session.ask("sessions.list", json!({})).await?.unwrap_or(Value::Null);
+    let answer = session.ask_optional("sessions.list", json!({})).await?.unwrap_or(Value::Null);
     let sessions = answer.get("sessions").and_then(Value::as_array);
     let wanted = session_key(&order.agent_id.on_gateway());
     let keys = sessions.into_iter().flatten().filter_map(|session| session.get("key")?.as_str());

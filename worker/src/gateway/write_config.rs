@@ -131,6 +131,6 @@ async fn outcome(
 
 /// Whose heartbeat is on now; `None` where the gateway does not tell.
 async fn beating(session: &mut Session<'_>) -> Result<Option<Vec<String>>, Refused> {
-    let status = session.ask("status", json!({})).await?.unwrap_or(Value::Null);
-    Ok(config_patch::beating(&status))
+    let status = session.ask_optional("status", json!({})).await?;
+    Ok(status.as_ref().and_then(config_patch::beating))
 }

@@ -32,8 +32,6 @@ use crate::{
 
 /// A job that lost its worker this often ends as a failure: it may be what kills them.
 const LOST_LEASES_MAX: u32 = 5;
-/// How long a person has to approve our device.
-const PAIRING_WAIT_MINUTES: i64 = 15;
 /// When a job is looked at again that could not even begin.
 const LATER: Duration = Duration::from_mins(1);
 
@@ -234,10 +232,10 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 | Phase::Active(..)
                 | Phase::Failed { .. }
                 | Phase::Deleting { .. }
-                | Phase::Deleted => (now, now + TimeDelta::minutes(PAIRING_WAIT_MINUTES)),
+                | Phase::Deleted => (now, now + deps.settings.pairing_wait),
             };
             let delay = pairing_poll((now - since).to_std().unwrap_or_default());
-            if now + delay >= until {
+            if now >= until {
                 return fail(deps, lease, known, (failure, failed.agent)).await;
             }
             let request_id = failure.pairing_request_id.clone();
@@ -251,7 +249,8 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 until,
                 agent_may_remain,
             };
-            let then = Then::RunAt { at: now + delay, attempt };
+            // The last look is at the end itself: an approval of the last moment counts.
+            let then = Then::RunAt { at: (now + delay).min(until), attempt };
             let ended = (&failed.agent, Attempt::AwaitingApproval(stage));
             record_failed(deps, lease, ended, Outcome { command, then, complete: nothing }).await;
         }

@@ -84,6 +84,37 @@ impl Session<'_> {
         }
     }
 
+    /// One call whose answer is not needed: `None` where it is refused, takes too long, or costs the connection twice. It
+    /// never ends the attempt, nor takes its time.
+    ///
+    /// # Errors
+    ///
+    /// No connection.
+    pub async fn ask_optional(
+        &mut self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Option<Value>, Refused> {
+        let until = Instant::now() + self.dialer.limits.optional;
+        let mut was_lost = false;
+        loop {
+            let pending = self.send(method, params.clone()).await?;
+            match self.progress(&pending, until).await {
+                Ok(Progress::Answered(Ok(payload))) => return Ok(Some(payload)),
+                Ok(Progress::Answered(Err(error))) => {
+                    let again = Instant::now() + self.pause(error.retry_after().unwrap_or_default());
+                    if !error.is_unavailable() || again >= until {
+                        return Ok(None);
+                    }
+                    self.watch(again).await;
+                }
+                Ok(Progress::Lost) if !was_lost => was_lost = true,
+                // What is no frame ends the connection; the next call makes another.
+                Ok(Progress::Lost | Progress::Waiting) | Err(_) => return Ok(None),
+            }
+        }
+    }
+
     /// Reads what comes until this instant or until the connection is lost.
     pub async fn watch(&mut self, until: Instant) {
         while self.open.is_some() {
