@@ -82,7 +82,7 @@ async fn counts_registrations(site: &Site) {
     let worker = page(site, Of::Worker).await;
     for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Tls) {
         let count = worker.count(&count_of(meter::STAGE_SECONDS), &[("stage", stage.as_str())]);
-        assert_eq!(count, 1, "{}: {stage}", site.name);
+        assert!(count >= 1, "{}: {stage}", site.name);
     }
     assert_eq!(worker.count(&count_of(meter::STAGE_SECONDS), &[("stage", "tls")]), 0);
     reaches(site, Of::Worker, (meter::JOBS, &[("kind", "provision_gateway"), ("outcome", "done")]), 1).await;
@@ -135,9 +135,8 @@ async fn shows_what_waits(site: &Arc<Site>) {
     });
     held.arrived().await;
     assert_eq!(page(site, Of::Api).await.count(meter::WAITING_CLIENTS, &[]), 1, "{}", site.name);
-    let worker = page(site, Of::Worker).await;
-    assert_eq!(worker.count(meter::JOBS_RUNNING, &[]), 1, "{}", site.name);
-    assert_eq!(worker.count(meter::JOBS_RUNNING_MAX, &[]), 256, "{}", site.name);
+    becomes(site, Of::Worker, meter::JOBS_RUNNING, "1").await;
+    becomes(site, Of::Worker, meter::JOBS_RUNNING_MAX, "256").await;
     // One more for the same gateway is due and waits for the first.
     let second = site.post(&body(&gateway), &[("Prefer", "respond-async")]).await;
     assert_eq!(second.status, 202, "{}: {}", site.name, second.text);
