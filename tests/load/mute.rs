@@ -64,6 +64,18 @@ async fn look(site: Arc<Site>, stop: CancellationToken) -> Seen {
     seen
 }
 
+/// How long lists take before anybody waits, in 99 of 100 cases: what else the machine does is in it.
+async fn undisturbed(site: &Site) -> Duration {
+    let mut times = vec![];
+    for _ in 0..100 {
+        let asked = Instant::now();
+        assert_eq!(site.get("/api/v1/gateways").await.status, 200, "{}", site.name);
+        times.push(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    percentile(&mut times, 99)
+}
+
 /// How often the embedded process has its database open.
 fn open_files(site: &Site) -> usize {
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", site.ids()[0])).unwrap();
@@ -90,6 +102,7 @@ async fn all_are_answered(site: Site) {
         assert_eq!(site.post(&body(&there), &[]).await.status, 200, "{}", site.name);
     }
     let mute = join_all((0..CLIENTS).map(|_| Stranger::start(Manner::MuteAfterUpgrade))).await;
+    let before = undisturbed(&site).await;
     let stop = CancellationToken::new();
     let looking = tokio::spawn(look(Arc::clone(&site), stop.clone()));
     let clients = mute.iter().map(|gateway| {
@@ -123,10 +136,15 @@ async fn all_are_answered(site: Site) {
         beside.len(),
         percentile(&mut beside, 50),
     );
-    println!("{}: sessions {:?}, files {:?}", site.name, seen.sessions.last(), seen.files.last());
+    println!(
+        "{}: p99 of a list before {before:?}; sessions {:?}, files {:?}",
+        site.name,
+        seen.sessions.last(),
+        seen.files.last()
+    );
     assert!(last < ANSWERED, "{}: {last:?}", site.name);
-    assert!(beside.len() >= 50 && p99_beside < LIST + SLACK, "{}: {p99_beside:?}", site.name);
-    assert!(p99 < LIST + SLACK_ARRIVING, "{}: {p99:?}", site.name);
+    assert!(beside.len() >= 50 && p99_beside < LIST + SLACK + before * 4, "{}: {p99_beside:?}", site.name);
+    assert!(p99 < LIST + SLACK_ARRIVING + before * 4, "{}: {p99:?}", site.name);
     assert!(peaks.iter().all(|peak| *peak < RSS_MAX), "{}: {peaks:?}", site.name);
     let processes = i64::try_from(site.ids().len()).unwrap();
     assert!(seen.sessions.iter().all(|now| now.open <= SESSIONS_MAX * processes), "{:?}", seen.sessions);
