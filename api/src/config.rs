@@ -21,6 +21,7 @@ use crate::ops::{
     queue::QueueCommand,
     replay::Replay,
     token::TokenCommand,
+    workers::WorkersCommand,
 };
 
 /// Registers and provisions OpenClaw gateways.
@@ -70,6 +71,9 @@ pub enum Command {
     /// Pause and resume the queue.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// List the processes that run jobs, and let one drain.
+    #[command(subcommand)]
+    Workers(WorkersCommand),
     /// Compare the read models with the log, or make them again.
     #[command(subcommand)]
     Projections(ProjectionsCommand),

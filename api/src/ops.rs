@@ -11,6 +11,7 @@ pub mod projections;
 pub mod queue;
 pub mod replay;
 pub mod token;
+pub mod workers;
 
 use std::sync::Arc;
 

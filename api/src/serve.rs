@@ -11,9 +11,11 @@ use shared::{
     checkpoint,
     clock::{Clock, SystemClock},
     config::{Place, raise_file_limit},
+    ids::uuid_v7,
     install::{ManageError, found},
+    presence::{Presence, host},
     secret::Secret,
-    store::{Location, Store, StoreError, insist},
+    store::{Location, ProcessKind, Store, StoreError, insist},
     token,
     vault::{Vault, VaultError},
     watch::Waiters,
@@ -195,7 +197,9 @@ async fn work<F: Future<Output = io::Result<()>>>(
     worker: impl FnOnce(Started) -> F,
 ) -> Result<(), ServeError> {
     if settings.no_worker {
-        started.stop.cancelled().await;
+        let id = format!("{}-{}-{}", host(), std::process::id(), uuid_v7(started.clock.now()));
+        let access = (started.store, started.clock, started.vault);
+        Presence::new(access, (id, ProcessKind::Api), 0).keep(started.stop.cancelled()).await;
         return Ok(());
     }
     worker(started).await.map_err(ServeError::Worker)

@@ -8,7 +8,8 @@
 //! - [`upcast`], [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
 //! - [`commit`]: one transaction, as a value.
 //! - [`store`]: the only place that knows SQL.
-//! - [`config`], [`token`], [`vault`], [`watch`]: settings, credentials, sealing, and waiting for outcomes.
+//! - [`config`], [`token`], [`vault`], [`presence`], [`watch`]: settings, credentials, sealing, who is there, and waiting
+//!   for outcomes.
 //! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's.
 //! - [`checkpoint`], [`verify`], [`rebuild`]: sign the log, prove it, and make the read models of it again.
 
@@ -23,6 +24,7 @@ pub mod execute;
 pub mod ids;
 pub mod install;
 pub mod job;
+pub mod presence;
 pub mod problem;
 pub mod rebuild;
 pub mod register;

@@ -5,6 +5,7 @@ mod operate;
 pub mod plan;
 pub mod postgres;
 mod refused;
+mod registry;
 pub mod sqlite;
 mod stored;
 mod writer;
@@ -13,6 +14,7 @@ pub use location::Location;
 pub use operate::{Checkpoint, Difference, EventFilter, Finished, Operate, Pause, Swap};
 
 pub use refused::CommitError;
+pub use registry::{FORGOTTEN_AFTER, Process, ProcessKind, Registry, Report};
 
 use std::sync::Arc;
 
@@ -261,7 +263,7 @@ pub struct MemberRow {
 ///
 /// Every method fails with [`StoreError`] when the database does; nothing panics.
 #[async_trait]
-pub trait Store: Operate + std::fmt::Debug + Send + Sync {
+pub trait Store: Operate + Registry + std::fmt::Debug + Send + Sync {
     /// Writes a commit, together with others that wait: durable when it returns.
     async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError>;
     /// A whole stream, in order.

@@ -108,6 +108,12 @@ impl Vault {
         }
     }
 
+    /// Ids of the keys that can be opened with; the first one seals.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<String> {
+        vec![self.key_id.clone()]
+    }
+
     /// Reads the key file; makes one with mode 0600 if it is absent and `may_create`.
     ///
     /// # Errors

@@ -100,6 +100,13 @@ pub enum Row {
     },
     /// The queue is paused since then, by somebody, for a reason; `None` once it runs again.
     QueuePause(Option<(DateTime<Utc>, String, String)>),
+    /// A worker takes no more jobs since then, because of somebody, for a reason; `None` once it may again.
+    WorkerDrain {
+        /// Which.
+        worker: String,
+        /// Since when, by whom, why.
+        drain: Option<(DateTime<Utc>, String, String)>,
+    },
 }
 
 /// A gateway as every endpoint shows it: the ten documented fields first, in the documented order, then ours.
@@ -478,6 +485,13 @@ pub fn queue_rows(event: &queue::Event, at: DateTime<Utc>) -> Vec<Row> {
     match event {
         queue::Event::Paused { by, reason } => vec![Row::QueuePause(Some((at, by.clone(), reason.clone())))],
         queue::Event::Resumed { .. } => vec![Row::QueuePause(None)],
+        queue::Event::WorkerDrained { worker, by, reason } => {
+            let drain = Some((at, by.clone(), reason.clone()));
+            vec![Row::WorkerDrain { worker: worker.clone(), drain }]
+        }
+        queue::Event::WorkerResumed { worker, .. } => {
+            vec![Row::WorkerDrain { worker: worker.clone(), drain: None }]
+        }
         queue::Event::JobRetried(_) | queue::Event::JobCancelled(_) => vec![],
     }
 }

@@ -166,6 +166,8 @@ fn of_the_queue() -> Vec<queue::Event> {
     vec![
         Event::Paused { by: text(), reason: text() },
         Event::Resumed { by: text() },
+        Event::WorkerDrained { worker: text(), by: text(), reason: text() },
+        Event::WorkerResumed { worker: text(), by: text() },
         Event::JobRetried(changed()),
         Event::JobCancelled(changed()),
     ]

@@ -9,6 +9,7 @@ mod outage;
 mod proofs;
 mod queue;
 mod rebuilds;
+mod registry;
 mod views;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "a measured time is worth more than that it was short enough")]
 
 mod client;
+mod drain;
 mod migrate;
 mod outage;
 mod shutdown;

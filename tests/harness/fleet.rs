@@ -75,7 +75,7 @@ impl Fleet {
             .env("MISSION_CONTROL_ADMIN_TOKEN", self.owner.expose())
             .envs(settings.iter().copied());
         let log = self.folder.path().join(format!("{name}.log"));
-        Process { name: name.to_owned(), command, base, log, child: None, http: client() }
+        Process { name: name.to_owned(), command, base, log, child: None, id: 0, http: client() }
     }
 
     fn command(&self, program: PathBuf, arguments: &[&str]) -> Command {
@@ -110,6 +110,7 @@ pub struct Process {
     command: Command,
     log: PathBuf,
     child: Option<Child>,
+    id: u32,
     http: reqwest::Client,
 }
 
@@ -120,13 +121,15 @@ impl Process {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
         let errors = log.try_clone().expect("the log can be written");
         let child = self.command.stdout(log).stderr(errors).spawn();
-        self.child = Some(child.expect("the program can be started"));
+        let child = child.expect("the program can be started");
+        self.id = child.id();
+        self.child = Some(child);
     }
 
-    /// Its process id.
+    /// Its process id, or that of its last life.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.id
     }
 
     /// Status of an answer to this path; `None` if there is none.

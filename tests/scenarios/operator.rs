@@ -103,6 +103,34 @@ async fn a_paused_queue_holds_what_is_asked_for_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn the_worker_of_the_embedded_server_is_listed_and_can_drain() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, gateway) = (folder.path(), FakeGateway::start(Options::default()).await);
+    let server = Server::start(data, &[]).await;
+    let list = || lines(&run(data, &["workers", "list", "--json"], 0));
+    let started = Instant::now();
+    while list().is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(30), "no worker reports itself");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let workers = list();
+    let id = workers[0]["id"].as_str().unwrap();
+    assert_eq!((workers.len(), &workers[0]["state"]), (1, &json!("working")), "{workers:?}");
+    assert!(run(data, &["workers", "drain", id, "--wait"], 0).out.contains("is drained"));
+    let accepted = register(&server, &gateway, "respond-async").await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text);
+    assert!(run(data, &["workers", "drain", id], 0).out.contains("already"));
+    assert_eq!(gateway.dials(), 0);
+    run(data, &["workers", "resume", id], 0);
+    let request = reqwest::Client::new().get(format!("{}{}", server.base, accepted.header("location")));
+    let ended = Answer::of(request.bearer_auth(server.token().expose()).header("Prefer", "wait=30")).await;
+    assert_eq!(ended.json["status"], "succeeded", "{}", ended.text);
+    run(data, &["events", "verify"], 0);
+    assert_eq!(server.terminate().await, Some(0));
+    assert!(list().is_empty(), "who ends leaves");
+}
+
+#[tokio::test]
 async fn the_end_of_the_log_is_signed_and_shown_to_who_follows_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();

@@ -3,6 +3,7 @@
 //! apalis hands deliveries to handlers and drains at the end; no guarantee hangs on it. The permit and the lease travel
 //! inside the delivery.
 
+mod duty;
 mod erase_token;
 mod held;
 mod outcome;
@@ -30,15 +31,19 @@ use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
     job::{Kind, Lease},
-    store::{Claim, HandedOver, LocalWorker},
+    presence::Presence,
+    store::{Claim, HandedOver, LocalWorker, ProcessKind},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::layer::util::Identity;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use self::held::{Held, Named};
+use self::{
+    duty::Duty,
+    held::{Held, Named},
+};
 pub use crate::config::{Deps, Settings};
 
 /// Expired leases and due jobs are looked for at least this often, whatever was or was not signalled.
@@ -53,6 +58,8 @@ const HAND_BACK: Duration = Duration::from_secs(3);
 struct Runtime {
     deps: Deps,
     held: Arc<Held>,
+    duty: Duty,
+    presence: Presence,
     permits: Arc<Semaphore>,
 }
 
@@ -117,14 +124,16 @@ impl BackendConfig for Deliveries {
 pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(usize::try_from(deps.settings.concurrency).unwrap_or(256)));
-    let runtime = Arc::new(Runtime { deps, held: Arc::default(), permits });
-    let settings = &runtime.deps.settings;
-    runtime.deps.store.attach(Some(LocalWorker {
-        worker: settings.worker_id.clone(),
-        permits: Arc::clone(&runtime.permits),
-        lease: settings.lease,
+    let local = LocalWorker {
+        worker: deps.settings.worker_id.clone(),
+        permits: Arc::clone(&permits),
+        lease: deps.settings.lease,
         jobs: sender.clone(),
-    }));
+    };
+    let duty = Duty::begin(deps.store.as_ref(), local, stop.clone());
+    let presence = presence(&deps);
+    let runtime = Arc::new(Runtime { deps, held: Arc::default(), duty, presence, permits });
+    let settings = &runtime.deps.settings;
     let store = Arc::clone(&runtime.deps.store);
     let no_more = stop.child_token();
     let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, no_more.clone()));
@@ -151,15 +160,23 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
             Ok(())
         })
         .await;
-    runtime.deps.store.attach(None);
+    runtime.duty.end(runtime.deps.store.as_ref());
     no_more.cancel();
     let _ = claiming.await;
     hand_back(&runtime, &deliveries).await;
     drop(keeping);
+    runtime.presence.leave().await;
     if !stop.is_cancelled() {
         return Err(io::Error::other("the job runtime ended without having been asked to"));
     }
     ended.map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// As `workers list` shows it.
+fn presence(deps: &Deps) -> Presence {
+    let Settings { worker_id, concurrency, .. } = &deps.settings;
+    let access = (Arc::clone(&deps.store), Arc::clone(&deps.clock), Arc::clone(&deps.vault));
+    Presence::new(access, (worker_id.clone(), ProcessKind::Worker), *concurrency)
 }
 
 /// Takes what is due while there are free permits.
@@ -168,7 +185,7 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
     let mut pause = Duration::from_millis(100);
     while !stop.is_cancelled() {
         let first = tokio::select! {
-            permit = Arc::clone(&runtime.permits).acquire_owned() => permit,
+            permit = free_permit(&runtime) => permit,
             () = stop.cancelled() => return,
         };
         let Ok(first) = first else { return };
@@ -207,6 +224,13 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
     }
 }
 
+async fn free_permit(runtime: &Runtime) -> Result<OwnedSemaphorePermit, AcquireError> {
+    let permit = Arc::clone(&runtime.permits).acquire_owned().await;
+    // Last, for the wait for a permit may have been long.
+    runtime.duty.may_take().await;
+    permit
+}
+
 async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: &CancellationToken) {
     let due_in = runtime.deps.store.due_in(runtime.deps.clock.now()).await.ok().flatten();
     // A job that is due and was not claimed waits for another one with its gateway key.
@@ -218,19 +242,33 @@ async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: 
     }
 }
 
-/// Renews every held lease in one statement; a job whose lease is gone is cancelled.
+/// In one rhythm: every held lease is renewed, and this worker reports itself.
 async fn keep_leases(runtime: Arc<Runtime>) {
-    let settings = &runtime.deps.settings;
     loop {
-        tokio::time::sleep(settings.renew_every).await;
-        let held = runtime.held.running();
-        if held.is_empty() {
-            continue;
-        }
-        match runtime.deps.store.renew(&held, settings.lease, runtime.deps.clock.now()).await {
-            Ok(kept) => runtime.held.keep(&held, &kept.into_iter().collect()),
-            Err(error) => tracing::warn!(error = chain(&error), "leases could not be renewed; trying again"),
-        }
+        tokio::join!(renew(&runtime), report(&runtime));
+        tokio::time::sleep(runtime.deps.settings.renew_every).await;
+    }
+}
+
+/// Renews every held lease in one statement; a job whose lease is gone is cancelled.
+async fn renew(runtime: &Runtime) {
+    let held = runtime.held.running();
+    if held.is_empty() {
+        return;
+    }
+    let Deps { store, clock, settings, .. } = &runtime.deps;
+    match store.renew(&held, settings.lease, clock.now()).await {
+        Ok(kept) => runtime.held.keep(&held, &kept.into_iter().collect()),
+        Err(error) => tracing::warn!(error = chain(&error), "leases could not be renewed; trying again"),
+    }
+}
+
+/// Tells what this worker does, and hears whether it is to drain.
+async fn report(runtime: &Runtime) {
+    let in_flight = u32::try_from(runtime.held.running().len()).unwrap_or(u32::MAX);
+    let reported = runtime.presence.report(in_flight, runtime.duty.takes_no_more()).await;
+    if let Some(is_to_drain) = reported {
+        runtime.duty.set(runtime.deps.store.as_ref(), is_to_drain);
     }
 }
 

@@ -7,6 +7,7 @@ use shared::{
     chain::chain,
     clock::{Clock, SystemClock},
     config::{raise_file_limit, stop_signal},
+    presence::host,
     store::{Store, insist},
     telemetry,
     vault::{Vault, VaultError},
@@ -72,13 +73,6 @@ async fn start(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     insist(|| vault.check(store.as_ref(), key), VaultError::is_away).await?;
     Deps::of(&cli.work, (store, clock, vault), &host(), vec![cli.listen]).await
-}
-
-/// The host's name, for people who look for the worker.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "worker".to_owned() } else { name.to_owned() }
 }
 
 async fn stop_at_signal(stop: CancellationToken) {

@@ -91,8 +91,16 @@ pub struct Difference {
 
 impl Difference {
     /// Every read model.
-    pub const PROJECTIONS: [&'static str; 7] =
-        ["gateways", "operations", "agents", "organizations", "members", "tokens", "queue_pauses"];
+    pub const PROJECTIONS: [&'static str; 8] = [
+        "gateways",
+        "operations",
+        "agents",
+        "organizations",
+        "members",
+        "tokens",
+        "queue_pauses",
+        "worker_drains",
+    ];
 }
 
 /// What is to become of the shadow.

@@ -241,6 +241,7 @@ fn row_id(row: &Row) -> (u8, String) {
         Row::Member { id, .. } => (4, id.to_string()),
         Row::Token { id, .. } => (5, id.to_string()),
         Row::QueuePause(_) => (6, String::new()),
+        Row::WorkerDrain { worker, .. } => (7, worker.clone()),
     }
 }
 

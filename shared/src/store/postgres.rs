@@ -14,6 +14,7 @@ mod migrate;
 mod opening;
 mod operate;
 mod queue;
+mod registry;
 mod rows;
 mod server;
 mod views;

@@ -6,6 +6,7 @@ mod load;
 mod migrate;
 mod operate;
 mod queue;
+mod registry;
 mod rows;
 mod views;
 mod writer;

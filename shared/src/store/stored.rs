@@ -23,7 +23,7 @@ impl Tables {
 }
 
 /// A read model and its columns after the id: what a rebuild compares and swaps.
-pub(super) const PROJECTIONS: [(&str, &[&str]); 7] = [
+pub(super) const PROJECTIONS: [(&str, &[&str]); 8] = [
     ("gateways", &["organization_id", "created_at", "document"]),
     ("operations", &["organization_id", "gateway_id", "status", "created_at", "document"]),
     ("agents", &["organization_id", "gateway_id", "created_at", "document"]),
@@ -31,6 +31,7 @@ pub(super) const PROJECTIONS: [(&str, &[&str]); 7] = [
     ("members", &["organization_id", "name", "role"]),
     ("tokens", &["organization_id", "document"]),
     ("queue_pauses", &["since", "paused_by", "reason"]),
+    ("worker_drains", &["since", "drained_by", "reason"]),
 ];
 
 /// A position, version or count as a database stores it.

@@ -137,7 +137,11 @@ async fn views_equal_fold(store: &dyn Store, owner: OrganizationId, gateway: &Ga
                 assert_eq!(left, None, "a deleted gateway is shown");
                 continue;
             }
-            Row::Organization { .. } | Row::Member { .. } | Row::Token { .. } | Row::QueuePause(_) => {
+            Row::Organization { .. }
+            | Row::Member { .. }
+            | Row::Token { .. }
+            | Row::QueuePause(_)
+            | Row::WorkerDrain { .. } => {
                 continue;
             }
         };

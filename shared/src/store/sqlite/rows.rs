@@ -1,5 +1,6 @@
 //! Writes of the read models, and of their shadows.
 
+use chrono::{DateTime, Utc};
 use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
 use crate::{
@@ -84,14 +85,30 @@ async fn upsert_one(connection: &mut SqliteConnection, row: &Row, tables: Tables
         Row::Token { id, token: None, .. } => {
             query(tables, "delete from {}tokens where id = ?").bind(id.to_string())
         }
-        Row::QueuePause(Some((since, by, reason))) => query(tables, "insert into {}queue_pauses (id, since, paused_by, reason) values ('queue', ?, ?, ?) \
-                 on conflict (id) do update set since = excluded.since, paused_by = excluded.paused_by, \
-                 reason = excluded.reason",
-            )
-            .bind(micros(*since))
-            .bind(by)
-            .bind(reason),
-        Row::QueuePause(None) => query(tables, "delete from {}queue_pauses"),
+        Row::QueuePause(order) => pause(tables, order),
+        Row::WorkerDrain { worker, drain: order } => drain(tables, worker, order),
     };
     writing.execute(connection).await.map(|_| ())
+}
+
+/// Since when, by whom, why.
+type Order = Option<(DateTime<Utc>, String, String)>;
+
+fn pause(tables: Tables, order: &Order) -> Statement {
+    let Some((since, by, reason)) = order else { return query(tables, "delete from {}queue_pauses") };
+    let text = "insert into {}queue_pauses (id, since, paused_by, reason) values ('queue', ?, ?, ?) \
+                on conflict (id) do update set since = excluded.since, paused_by = excluded.paused_by, \
+                reason = excluded.reason";
+    query(tables, text).bind(micros(*since)).bind(by.clone()).bind(reason.clone())
+}
+
+fn drain(tables: Tables, worker: &str, order: &Order) -> Statement {
+    let worker = worker.to_owned();
+    let Some((since, by, reason)) = order else {
+        return query(tables, "delete from {}worker_drains where id = ?").bind(worker);
+    };
+    let text = "insert into {}worker_drains (id, since, drained_by, reason) values (?, ?, ?, ?) \
+                on conflict (id) do update set since = excluded.since, drained_by = excluded.drained_by, \
+                reason = excluded.reason";
+    query(tables, text).bind(worker).bind(micros(*since)).bind(by.clone()).bind(reason.clone())
 }
