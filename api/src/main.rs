@@ -44,6 +44,7 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
         Command::Organization(_)
         | Command::Member(_)
         | Command::Token(_)
+        | Command::Key(_)
         | Command::Events(_)
         | Command::Replay(_)
         | Command::Operations(_)
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
         Command::Organization(command) => ops::organization::run(store.as_ref(), &clock, command).await?,
         Command::Member(command) => ops::organization::run_member(store.as_ref(), &clock, command).await?,
         Command::Token(command) => ops::token::run(store.as_ref(), &clock, command).await?,
+        Command::Key(command) => ops::key::run(&cli.place, store.as_ref(), &clock, &command).await?,
         Command::Events(command) => ops::events::run(&cli.place, store.as_ref(), &command).await?,
         Command::Replay(replay) => ops::replay::run(store.as_ref(), &replay).await?,
         Command::Operations(command) => ops::operations::run(store.as_ref(), &command).await?,

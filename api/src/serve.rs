@@ -130,6 +130,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
                    nobody would run its jobs";
         return Err(ServeError::Setting(why.to_owned()));
     }
+    let first_token = settings.first_token().map_err(ServeError::Setting)?;
     raise_file_limit();
     let _lock = match &location {
         Location::Sqlite(path) => Some(files::lock(path)?),
@@ -164,7 +165,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
     let started = Started { store: Arc::clone(&store), clock, vault, listener: address, stop: stop.clone() };
     let ((), outcome) = tokio::join!(api, async {
         let outcome = tokio::select! {
-            done = insist(|| prepare(place, settings, &started), ServeError::is_away) => done,
+            done = insist(|| prepare(place, first_token.as_ref(), &started), ServeError::is_away) => done,
             () = stop.cancelled() => Ok(()),
         };
         let outcome = match outcome {
@@ -206,9 +207,9 @@ async fn work<F: Future<Output = io::Result<()>>>(
 }
 
 /// What must hold before a request is answered: the right master key, and somebody who may ask.
-async fn prepare(place: &Place, settings: &Serve, started: &Started) -> Result<(), ServeError> {
+async fn prepare(place: &Place, first_token: Option<&Secret>, started: &Started) -> Result<(), ServeError> {
     started.vault.check(started.store.as_ref(), &place.master_key_path()).await?;
-    found_once(place, settings, started.store.as_ref(), started.clock.as_ref()).await
+    found_once(place, first_token, started.store.as_ref(), started.clock.as_ref()).await
 }
 
 /// Answers on this listener until stopped, then lets running requests end within the limit.
@@ -241,12 +242,12 @@ async fn stop_at_signal(stop: CancellationToken) {
 /// On an empty store: the first organization, its owner, and a token that is also the operator's.
 async fn found_once(
     place: &Place,
-    settings: &Serve,
+    first_token: Option<&Secret>,
     store: &dyn Store,
     clock: &dyn Clock,
 ) -> Result<(), ServeError> {
     let is_empty = store.head().await?.position == 0;
-    match (&settings.admin_token, is_empty) {
+    match (first_token, is_empty) {
         (Some(token), true) => {
             found(store, clock, token).await?;
         }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     domain::gateway::version::Version,
+    secret::Secret,
     store::{Location, StoreError},
     telemetry::LogFormat,
 };
@@ -20,6 +21,9 @@ pub struct Place {
     /// Database: `sqlite://<file>` or `postgres://…`; by default `sqlite://<data dir>/mission-control.db`.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// File that holds the password for `DATABASE_URL` (PostgreSQL), in place of one in the URL.
+    #[arg(long, global = true, env = "DATABASE_PASSWORD_FILE")]
+    pub database_password_file: Option<PathBuf>,
     /// File of the master key, 64 hex digits; by default `<data dir>/master.key`.
     #[arg(long, global = true, env = "MISSION_CONTROL_MASTER_KEY_FILE")]
     pub master_key_file: Option<PathBuf>,
@@ -92,11 +96,19 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Setting`] if the URL names none; it does not repeat the URL.
+    /// [`StoreError::Setting`] if the URL names none, or two passwords are given, and [`StoreError::File`] if the password
+    /// cannot be read; neither repeats URL or password.
     pub fn location(&self) -> Result<Location, StoreError> {
-        self.database_url
-            .as_ref()
-            .map_or_else(|| Ok(Location::Sqlite(self.data_dir.join("mission-control.db"))), |url| url.parse())
+        let Some(url) = &self.database_url else {
+            return Ok(Location::Sqlite(self.data_dir.join("mission-control.db")));
+        };
+        let location: Location = url.parse()?;
+        let Some(path) = &self.database_password_file else { return Ok(location) };
+        let text = std::fs::read_to_string(path).map_err(|error| StoreError::File {
+            path: path.display().to_string(),
+            problem: format!("the database's password cannot be read: {error}"),
+        })?;
+        location.with_password(&Secret::from(text.trim_end_matches(['\r', '\n'])))
     }
 }
 

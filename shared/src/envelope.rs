@@ -13,7 +13,7 @@ use crate::{
     upcast::{STEPS, current_version, upcast},
 };
 
-/// The name of a stream: `gateway-<uuid>`, `organization-<uuid>`, `installation` or `queue`.
+/// The name of a stream: `gateway-<uuid>`, `organization-<uuid>`, `installation`, `queue` or `key`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StreamId(String);
@@ -29,6 +29,12 @@ impl StreamId {
     #[must_use]
     pub fn queue() -> Self {
         Self("queue".to_owned())
+    }
+
+    /// The stream of the master key.
+    #[must_use]
+    pub fn key() -> Self {
+        Self("key".to_owned())
     }
 
     /// A name read back from the database.

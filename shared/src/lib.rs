@@ -10,7 +10,8 @@
 //! - [`store`]: the only place that knows SQL.
 //! - [`config`], [`token`], [`vault`], [`presence`], [`watch`]: settings, credentials, sealing, who is there, and waiting
 //!   for outcomes.
-//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's.
+//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] and [`rotate`] are the
+//!   operator's.
 //! - [`checkpoint`], [`verify`], [`rebuild`]: sign the log, prove it, and make the read models of it again.
 
 pub mod chain;
@@ -28,6 +29,7 @@ pub mod presence;
 pub mod problem;
 pub mod rebuild;
 pub mod register;
+pub mod rotate;
 pub mod secret;
 pub mod steer;
 pub mod store;

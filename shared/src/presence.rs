@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     chain::chain,
     clock::Clock,
-    store::{ProcessKind, Report, Store},
-    vault::Vault,
+    store::{Orders, ProcessKind, Report, Store},
+    vault::{Vault, key_id},
 };
 
 /// How often a process reports.
@@ -55,14 +55,35 @@ impl Presence {
 
     /// Reports, and returns whether somebody wants this process to drain; `None` if the database did not say.
     pub async fn report(&self, in_flight: u32, draining: bool) -> Option<bool> {
+        // The next master key may have been put beside the key file meanwhile.
+        if let Err(error) = self.vault.reload() {
+            tracing::warn!(error = chain(&error), "a master key file cannot be used");
+        }
         let key_ids = self.vault.key_ids().join(",");
         let report = Report { key_ids, in_flight, draining, ..self.start.clone() };
         match tokio::time::timeout(LIMIT, self.store.report(&report, self.clock.now())).await {
-            Ok(Ok(is_to_drain)) => return Some(is_to_drain),
+            Ok(Ok(orders)) => {
+                self.follow_key(&orders);
+                return Some(orders.is_to_drain);
+            }
             Ok(Err(error)) => tracing::debug!(error = chain(&error), "this process could not report itself"),
             Err(_) => tracing::debug!("this process could not report itself in time"),
         }
         None
+    }
+
+    /// Seals with the key that the database wants.
+    fn follow_key(&self, orders: &Orders) {
+        let Some(current) = &orders.key_check else { return };
+        let next = orders.next_key_check.as_deref();
+        if !self.vault.follow(current, next) {
+            let wanted = key_id(next.unwrap_or(current));
+            tracing::error!(
+                key.id = wanted,
+                "the master key was rotated, and the new one is not here: put a copy beside the master key's file, with \
+                 .next after its name; until then this process cannot read what is sealed with it"
+            );
+        }
     }
 
     /// The last report: this process ends.

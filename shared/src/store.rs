@@ -6,6 +6,7 @@ pub mod plan;
 pub mod postgres;
 mod refused;
 mod registry;
+mod seals;
 pub mod sqlite;
 mod stored;
 mod writer;
@@ -14,7 +15,8 @@ pub use location::Location;
 pub use operate::{Checkpoint, Difference, EventFilter, Finished, Operate, Pause, Swap};
 
 pub use refused::CommitError;
-pub use registry::{FORGOTTEN_AFTER, Process, ProcessKind, Registry, Report};
+pub use registry::{FORGOTTEN_AFTER, Orders, Process, ProcessKind, Registry, Report};
+pub use seals::{KEY_CHECK, NEXT_KEY_CHECK, Reseal, Seals};
 
 use std::sync::Arc;
 
@@ -263,7 +265,7 @@ pub struct MemberRow {
 ///
 /// Every method fails with [`StoreError`] when the database does; nothing panics.
 #[async_trait]
-pub trait Store: Operate + Registry + std::fmt::Debug + Send + Sync {
+pub trait Store: Operate + Registry + Seals + std::fmt::Debug + Send + Sync {
     /// Writes a commit, together with others that wait: durable when it returns.
     async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError>;
     /// A whole stream, in order.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use shared::{
     domain::{
         gateway::{self, change, failure::*, patience::Patience, sync},
+        key,
         organization::{self, Member, Role, Token},
         queue,
     },
@@ -173,11 +174,20 @@ fn of_the_queue() -> Vec<queue::Event> {
     ]
 }
 
+fn of_the_key() -> Vec<key::Event> {
+    use key::Event;
+    vec![
+        Event::RotationBegun { from: text(), to: text(), by: text() },
+        Event::Rotated { from: text(), to: text(), secrets: 1, by: text() },
+    ]
+}
+
 /// Every event as it is written now: name, version and data.
 fn written() -> Vec<(String, u32, Value)> {
     let gateways = of_gateways().into_iter().map(serde_json::to_value);
     let organizations = of_organizations().into_iter().map(serde_json::to_value);
     let queue = of_the_queue().into_iter().map(serde_json::to_value);
+    let key = of_the_key().into_iter().map(serde_json::to_value);
     let metadata = shared::envelope::Metadata {
         actor: shared::envelope::Actor::command_line(),
         operation: None,
@@ -188,7 +198,8 @@ fn written() -> Vec<(String, u32, Value)> {
         worker_id: None,
         attempt: None,
     };
-    let events = gateways.chain(organizations).chain(queue).map(|event| event.expect("an event is JSON"));
+    let events =
+        gateways.chain(organizations).chain(queue).chain(key).map(|event| event.expect("an event is JSON"));
     let stored = events.map(|event| NewEvent::new(id(), &event, &metadata).expect("an event can be stored"));
     stored
         .map(|new| {
@@ -240,6 +251,7 @@ fn every_event_has_an_example() {
     let mut names: Vec<&str> = gateway::Event::NAMES.to_vec();
     names.extend(organization::Event::NAMES);
     names.extend(queue::Event::NAMES);
+    names.extend(key::Event::NAMES);
     let written = written();
     let examples: Vec<&str> = written.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(examples, names);
@@ -269,7 +281,8 @@ fn every_sample_ever_written_still_reads() {
             };
             let reads = event.event::<gateway::Event>().is_ok()
                 || event.event::<organization::Event>().is_ok()
-                || event.event::<queue::Event>().is_ok();
+                || event.event::<queue::Event>().is_ok()
+                || event.event::<key::Event>().is_ok();
             assert!(reads, "{} does not read any more", path.display());
             read += 1;
         }

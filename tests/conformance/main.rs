@@ -10,6 +10,7 @@ mod proofs;
 mod queue;
 mod rebuilds;
 mod registry;
+mod rotation;
 mod views;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -6,7 +6,7 @@ use shared::{
     clock::{Clock, SystemClock},
     envelope::{Actor, StreamId},
     steer,
-    store::{Process, ProcessKind, Report, Store},
+    store::{Orders, Process, ProcessKind, Report, Store},
 };
 
 use crate::{at, backends};
@@ -40,7 +40,7 @@ async fn a_process_is_known_as_it_reported_itself_last() {
         let store = test.store.as_ref();
         test.set_time(at(0)).await;
         let first = worker("a");
-        assert!(!store.report(&first, at(0)).await.unwrap(), "{name}");
+        assert_eq!(store.report(&first, at(0)).await.unwrap(), Orders::default(), "{name}");
         let last = Report { in_flight: 7, draining: true, key_ids: "0a1b2c3d,ffffffff".to_owned(), ..first };
         test.set_time(at(3)).await;
         store.report(&last, at(3)).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_worker_that_is_to_drain_hears_it_with_its_next_report() {
         let now = SystemClock.now();
         let worker = worker("w");
         for process in [&worker, &report("api", ProcessKind::Api)] {
-            assert!(!store.report(process, now).await.unwrap(), "{name}");
+            assert!(!store.report(process, now).await.unwrap().is_to_drain, "{name}");
         }
         for id in ["nobody", "api"] {
             let refused = steer::drain(store, &SystemClock, &actor, (id, "why")).await.unwrap_err();
@@ -89,12 +89,12 @@ async fn a_worker_that_is_to_drain_hears_it_with_its_next_report() {
             let drain = steer::drain(store, &SystemClock, &actor, ("w", "new kernel"));
             assert_eq!(drain.await.unwrap(), changes, "{name}");
         }
-        assert!(store.report(&worker, now).await.unwrap(), "{name}");
+        assert!(store.report(&worker, now).await.unwrap().is_to_drain, "{name}");
         let listed = store.processes(now).await.unwrap();
         let to_drain = listed.iter().filter(|process| process.is_to_drain);
         assert_eq!(to_drain.map(|process| process.report.id.as_str()).collect::<Vec<_>>(), ["w"], "{name}");
         assert!(steer::resume_worker(store, &SystemClock, &actor, "w").await.unwrap(), "{name}");
-        assert!(!store.report(&worker, now).await.unwrap(), "{name}");
+        assert!(!store.report(&worker, now).await.unwrap().is_to_drain, "{name}");
         let events = store.load(&StreamId::queue()).await.unwrap();
         let names: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
         assert_eq!(names, ["WorkerDrained", "WorkerResumed"], "{name}");

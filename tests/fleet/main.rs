@@ -12,6 +12,7 @@ mod client;
 mod drain;
 mod migrate;
 mod outage;
+mod rotation;
 mod shutdown;
 mod storm;
 mod takeover;

@@ -40,6 +40,18 @@ impl Fleet {
         Self { database_url: database_url.to_owned(), folder, owner }
     }
 
+    /// The same key and owner, for another database.
+    #[must_use]
+    pub fn on_another(self, database_url: &str) -> Self {
+        Self { database_url: database_url.to_owned(), ..self }
+    }
+
+    /// Where the master key is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// `mission-control` with these arguments, on this installation.
     #[must_use]
     pub fn mission_control(&self, arguments: &[&str]) -> Command {
@@ -75,7 +87,7 @@ impl Fleet {
             .env("MISSION_CONTROL_ADMIN_TOKEN", self.owner.expose())
             .envs(settings.iter().copied());
         let log = self.folder.path().join(format!("{name}.log"));
-        Process { name: name.to_owned(), command, base, log, child: None, id: 0, http: client() }
+        Process::of(name, command, base, log)
     }
 
     fn command(&self, program: PathBuf, arguments: &[&str]) -> Command {
@@ -115,6 +127,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// A command that was put together elsewhere, not started yet. `base` is where it answers.
+    #[must_use]
+    pub fn of(name: &str, command: Command, base: String, log: PathBuf) -> Self {
+        Self { name: name.to_owned(), command, base, log, child: None, id: 0, http: client() }
+    }
+
     /// Starts it, and returns at once.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);

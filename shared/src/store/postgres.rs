@@ -16,6 +16,7 @@ mod operate;
 mod queue;
 mod registry;
 mod rows;
+mod seals;
 mod server;
 mod views;
 mod writer;

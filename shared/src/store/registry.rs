@@ -76,12 +76,23 @@ pub struct Process {
     pub is_to_drain: bool,
 }
 
+/// What a process hears when it reports.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Orders {
+    /// It is to take no more jobs.
+    pub is_to_drain: bool,
+    /// Check value of the master key of the database; `None` before the first start.
+    pub key_check: Option<String>,
+    /// Check value of the next master key, while the key is being rotated.
+    pub next_key_check: Option<String>,
+}
+
 /// The part of a store that knows processes.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Keeps what a process reports, forgets who was silent for [`FORGOTTEN_AFTER`], and tells whether the process is to
-    /// drain. `now` is for a store without a clock of its own.
-    async fn report(&self, report: &Report, now: DateTime<Utc>) -> Result<bool, StoreError>;
+    /// Keeps what a process reports, forgets who was silent for [`FORGOTTEN_AFTER`], and tells what the process is to
+    /// do. `now` is for a store without a clock of its own.
+    async fn report(&self, report: &Report, now: DateTime<Utc>) -> Result<Orders, StoreError>;
     /// Forgets a process that ends.
     async fn leave(&self, id: &str) -> Result<(), StoreError>;
     /// Every process that is known, the oldest first.

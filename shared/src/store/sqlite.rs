@@ -8,6 +8,7 @@ mod operate;
 mod queue;
 mod registry;
 mod rows;
+mod seals;
 mod views;
 mod writer;
 

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Row as _};
 use super::{
     insert,
     listen::{CHANNEL, News},
-    rows,
+    rows, seals,
 };
 use crate::{
     clock::{from_micros, micros},
@@ -65,6 +65,7 @@ async fn write_locked(
     insert::keys(connection, &plan.keys).await?;
     insert::secrets(connection, &plan.secrets).await?;
     insert::credentials(connection, &plan.credentials).await?;
+    seals::change_installation(connection, &plan.installation).await?;
     let wakes = frees || plan.jobs.len() > plan.handed_over.len();
     if plan.head != head || wakes {
         let position = if plan.head == head { 0 } else { plan.head.position };

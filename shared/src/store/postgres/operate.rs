@@ -21,7 +21,8 @@ use crate::{
 };
 
 impl PostgresStore {
-    async fn long(&self) -> Result<PgConnection, StoreError> {
+    /// A durable connection of its own, for what may take its time.
+    pub(super) async fn long(&self) -> Result<PgConnection, StoreError> {
         self.reads().await?.connect().await.map_err(StoreError::doing("take a long transaction"))
     }
 }

@@ -10,7 +10,7 @@ use super::PostgresStore;
 use crate::{
     clock::{from_micros, micros},
     store::{
-        FORGOTTEN_AFTER, Process, Registry, Report, StoreError,
+        FORGOTTEN_AFTER, KEY_CHECK, NEXT_KEY_CHECK, Orders, Process, Registry, Report, StoreError,
         stored::{parse, small, unsigned},
     },
 };
@@ -24,11 +24,12 @@ const REPORT: &str = "with forgotten as ( \
          values ($1, $2, $3, $4, $5, $6, $7, queue_now(), $8, $9, $11) on conflict (id) do update set \
              key_ids = excluded.key_ids, seen_at = excluded.seen_at, in_flight = excluded.in_flight, \
              draining = excluded.draining) \
-     select exists (select 1 from worker_drains where id = $1)";
+     select exists (select 1 from worker_drains where id = $1), \
+            (select value from installation where name = $12), (select value from installation where name = $13)";
 
 #[async_trait]
 impl Registry for PostgresStore {
-    async fn report(&self, report: &Report, _: DateTime<Utc>) -> Result<bool, StoreError> {
+    async fn report(&self, report: &Report, _: DateTime<Utc>) -> Result<Orders, StoreError> {
         let forgotten = i64::try_from(FORGOTTEN_AFTER.as_secs()).unwrap_or(i64::MAX);
         let statement = || {
             let report = report.clone();
@@ -44,10 +45,17 @@ impl Registry for PostgresStore {
                 .bind(i64::from(report.concurrency))
                 .bind(forgotten)
                 .bind(report.draining)
+                .bind(KEY_CHECK)
+                .bind(NEXT_KEY_CHECK)
         };
         // Not on the connections for leases: those must not wait for this.
         let rows = self.reads().await?.fetch("keep the report of a process", statement).await?;
-        Ok(rows.first().is_some_and(|row| row.get(0)))
+        let orders = |row: &PgRow| Orders {
+            is_to_drain: row.get(0),
+            key_check: row.get(1),
+            next_key_check: row.get(2),
+        };
+        Ok(rows.first().map(orders).unwrap_or_default())
     }
 
     async fn leave(&self, id: &str) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::{queue, rows, views};
+use super::{queue, rows, seals, views};
 use crate::{
     clock::micros,
     commit::{Commit, CredentialChange, KeyClaim, SecretChange},
@@ -54,6 +54,7 @@ async fn write_locked(
     insert_keys(connection, &plan.keys).await?;
     change_secrets(connection, &plan.secrets).await?;
     change_credentials(connection, &plan.credentials).await?;
+    seals::change_installation(connection, &plan.installation).await?;
     if plan.head != head {
         sqlx::query("update log_head set position = ?, hash = ? where id = 1")
             .bind(signed(plan.head.position))

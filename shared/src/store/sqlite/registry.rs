@@ -8,14 +8,14 @@ use super::SqliteStore;
 use crate::{
     clock::{from_micros, micros},
     store::{
-        FORGOTTEN_AFTER, Process, Registry, Report, StoreError,
+        FORGOTTEN_AFTER, KEY_CHECK, NEXT_KEY_CHECK, Orders, Process, Registry, Report, StoreError,
         stored::{parse, small},
     },
 };
 
 #[async_trait]
 impl Registry for SqliteStore {
-    async fn report(&self, report: &Report, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    async fn report(&self, report: &Report, now: DateTime<Utc>) -> Result<Orders, StoreError> {
         let report = report.clone();
         self.write("keep the report of a process", move |connection| {
             Box::pin(async move { keep(connection, &report, now).await })
@@ -55,7 +55,7 @@ async fn keep(
     connection: &mut SqliteConnection,
     report: &Report,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<Orders, StoreError> {
     let failed = || StoreError::doing("keep the report of a process");
     sqlx::query("delete from processes where seen_at < ?")
         .bind(micros(now - FORGOTTEN_AFTER))
@@ -83,11 +83,17 @@ async fn keep(
     .execute(&mut *connection)
     .await
     .map_err(failed())?;
-    sqlx::query_scalar("select exists (select 1 from worker_drains where id = ?)")
-        .bind(&report.id)
-        .fetch_one(connection)
-        .await
-        .map_err(failed())
+    let row = sqlx::query(
+        "select exists (select 1 from worker_drains where id = ?), \
+                (select value from installation where name = ?), (select value from installation where name = ?)",
+    )
+    .bind(&report.id)
+    .bind(KEY_CHECK)
+    .bind(NEXT_KEY_CHECK)
+    .fetch_one(connection)
+    .await
+    .map_err(failed())?;
+    Ok(Orders { is_to_drain: row.get(0), key_check: row.get(1), next_key_check: row.get(2) })
 }
 
 fn process(row: &SqliteRow, now: DateTime<Utc>) -> Result<Process, StoreError> {
