@@ -15,6 +15,7 @@ use shared::{
 pub use self::{
     cluster::{Cluster, Durability},
     server::{OpenTransaction, ServerDatabase},
+    supervisor::server_programs,
 };
 
 /// Where a test's store keeps its data.

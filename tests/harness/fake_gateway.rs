@@ -48,7 +48,7 @@ pub struct FakeGateway {
 }
 
 impl FakeGateway {
-    /// Starts on a free port of 127.0.0.1.
+    /// Starts on a free port.
     ///
     /// # Panics
     /// When loopback cannot be bound, or for 2026.2.9 without a token, which
@@ -68,7 +68,7 @@ impl FakeGateway {
         );
         // It may close its port for a while and must have it back.
         let port = if port == 0 { crate::ports::free_port() } else { port };
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("loopback can be bound");
+        let listener = TcpListener::bind((options.address, port)).await.expect("its port can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared::new(options, port));
         let server = tokio::spawn(server::serve(Arc::clone(&shared), listener));

@@ -1,6 +1,9 @@
 //! How a fake gateway is set up.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -30,6 +33,8 @@ pub struct Challenge {
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch, set by name")]
 pub struct Options {
+    /// Where it listens.
+    pub address: IpAddr,
     /// Whose behaviour is played.
     pub version: Version,
     /// Shared token; `None` with no password is `auth.mode` `none`.
@@ -79,6 +84,7 @@ impl Default for Options {
     /// of a real one's restarts.
     fn default() -> Self {
         Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             version: Version::V2026_9_6,
             token: Some("gateway-token".to_owned()),
             password: None,

@@ -97,7 +97,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
                 if *door.borrow_and_update() == Door::Refusing {
                     listener = None;
                 } else if listener.is_none() {
-                    listener = Some(TcpListener::bind(("127.0.0.1", shared.port)).await.expect("its port is still free"));
+                    listener = Some(TcpListener::bind((shared.options.address, shared.port)).await.expect("its port is still free"));
                 }
             }
             dialled = accept(listener.as_ref()) => {
