@@ -122,6 +122,26 @@ mod tests {
     }
 
     #[test]
+    fn every_tool_of_the_log_and_the_queue_shows_examples_and_its_exit_codes() {
+        let mut cli = Cli::command();
+        cli.build();
+        let tools = ["events", "replay", "projections", "operations", "jobs", "queue", "doctor"];
+        let mut commands: Vec<&clap::Command> =
+            cli.get_subcommands().filter(|command| tools.contains(&command.get_name())).collect();
+        assert_eq!(commands.len(), tools.len());
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().filter(|sub| sub.get_name() != "help"));
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_bin_name().unwrap_or_default();
+            assert!(help.contains("Example") && help.contains("Exit codes: 0"), "{name}: {help}");
+            let has_json = command.get_arguments().any(|argument| argument.get_id() == "json");
+            // An export has a format, and is JSON in both.
+            let is_export = command.get_name() == "export";
+            assert!(has_json || is_export || command.has_subcommands(), "{name} has no --json");
+        }
+    }
+
+    #[test]
     fn settings_that_make_no_sense_are_refused() {
         for arguments in [
             vec!["serve", "--gateway-min-version", "dev"],

@@ -10,8 +10,10 @@
 //! - [`store`]: the only place that knows SQL.
 //! - [`config`], [`token`], [`vault`], [`watch`]: settings, credentials, sealing, and waiting for outcomes.
 //! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's.
-//! - [`checkpoint`], [`verify`], [`rebuild`]: sign the log, prove it, and make the read models of it again.
+//! - [`checkpoint`], [`beside`], [`verify`], [`rebuild`]: sign the log, and, on every core, prove it and make the read
+//!   models of it again.
 
+pub mod beside;
 pub mod chain;
 pub mod checkpoint;
 pub mod clock;

@@ -1,5 +1,11 @@
 //! What every store does, written against the trait. A backend is one line in [`backends`].
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a broken store must stop the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken store must stop the test"
+)]
 
 mod commits;
 mod fleet;
@@ -8,6 +14,8 @@ mod long_queue;
 mod outage;
 mod proofs;
 mod queue;
+mod random;
+mod readers;
 mod rebuilds;
 mod views;
 

@@ -189,12 +189,30 @@ pub struct Said {
 /// If it cannot be run.
 #[must_use]
 pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
-    let output = Command::new(program("mission-control"))
+    said(&mut sub_command(data, &[], arguments))
+}
+
+/// A sub-command of `mission-control` on a data directory, with nothing but this in its environment.
+#[must_use]
+pub fn sub_command(data: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("mission-control"));
+    command
         .args(["--data-dir", &data.display().to_string()])
         .args(arguments)
         .env_clear()
-        .output()
-        .expect("the command can be run");
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+///
+/// If it cannot be run.
+#[must_use]
+pub fn said(command: &mut Command) -> Said {
+    let output = command.output().expect("the command can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }

@@ -175,7 +175,11 @@ impl Follower {
         if is_last && self.live.is_some() {
             self.is_caught_up = true;
         } else if is_last {
-            self.live = Some(self.app.waiters.feed());
+            let live = tokio::select! {
+                live = self.app.waiters.feed() => live,
+                () = self.app.stop.cancelled() => return Err(StoreError::Closed),
+            };
+            self.live = Some(live);
         }
         let end = page.last().map_or(self.after, |last| last.position);
         if is_last {

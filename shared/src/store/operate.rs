@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Head, StoreError};
 use crate::{
-    envelope::{Hash, Recorded, StreamId},
+    envelope::{Hash, Recorded, StoredEvent, StreamId},
     ids::{GatewayId, OperationId, OrganizationId},
     view::Row,
 };
@@ -121,11 +121,15 @@ pub trait Operate: Send + Sync {
     /// A page of the events that pass a filter, after a global position, in order.
     async fn events(&self, filter: &EventFilter, after: u64, limit: u32)
     -> Result<Vec<Recorded>, StoreError>;
+    /// A page of the whole log after a global position, in order, as it is stored: for proofs and exports.
+    async fn stored_page(&self, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
     /// Whether the queue is paused, and by whom.
     async fn pause(&self) -> Result<Option<Pause>, StoreError>;
     /// Gateways that wait for a worker although no job is there for them, and gateways that are not registered and
     /// have sealed tokens that no job will erase.
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError>;
+    /// The database's clock; `None` where it goes by this host's.
+    async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
     /// Takes the turn to do something that one process does at a time, or keeps it; `false` if another has it.
     async fn take_turn(
         &self,

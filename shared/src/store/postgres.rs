@@ -23,8 +23,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Mutex, Notify, watch},
     task::AbortHandle,
     time::timeout,
 };
@@ -61,6 +62,7 @@ pub struct PostgresStore {
     takeover_after: Duration,
     reads: Arc<Lines>,
     queue: Lines,
+    rebuild: Mutex<Option<PgConnection>>,
     writes: Writes<Other>,
     signals: Arc<Signals>,
     opening: Opening,
@@ -101,6 +103,7 @@ impl PostgresStore {
             takeover_after: server.takeover_after,
             reads,
             queue: Lines::new(connector, Use::Queue, QUEUE_LINES),
+            rebuild: Mutex::default(),
             writes: Writes::start(session, Arc::clone(&signals)),
             signals,
             opening,

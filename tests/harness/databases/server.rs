@@ -105,11 +105,20 @@ impl ServerDatabase {
     }
 
     pub(super) async fn execute(&self, statement: &str) {
+        self.run(statement).await.expect("the statement is fine");
+    }
+
+    pub(super) async fn run(&self, statement: &str) -> Result<(), sqlx::Error> {
         let mut connection = self.connect().await;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await
-            .expect("the statement is fine");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+        connection.close().await
+    }
+
+    pub(super) async fn dump(&self, table: &str) -> Vec<String> {
+        let text = format!("select t::text from {table} t order by id");
+        let mut connection = self.connect().await;
+        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&mut connection).await;
+        rows.expect("there is such a table")
     }
 
     async fn connect(&self) -> PgConnection {

@@ -249,4 +249,33 @@ impl Event {
         "GatewayDeletionFailed",
         "SecretErased",
     ];
+
+    /// The operation that this begins, if it begins one.
+    #[must_use]
+    pub fn begins(&self) -> Option<OperationId> {
+        match self {
+            Self::Requested(requested) => Some(requested.operation),
+            Self::UpdateRequested(update) => Some(update.operation),
+            Self::SyncRequested(sync) => Some(sync.operation),
+            Self::CreationRetried { operation, .. } | Self::DeletionRequested { operation, .. } => {
+                Some(*operation)
+            }
+            Self::AttemptFailed { .. }
+            | Self::PairingRequired { .. }
+            | Self::Verified(_)
+            | Self::MainAgentProvisioned(_)
+            | Self::Created {}
+            | Self::CreationFailed { .. }
+            | Self::MainAgentRemoved { .. }
+            | Self::MainAgentLeftBehind { .. }
+            | Self::CreationCancelled { .. }
+            | Self::Updated(_)
+            | Self::UpdateFailed(_)
+            | Self::Synced(_)
+            | Self::SyncFailed(_)
+            | Self::Deleted { .. }
+            | Self::DeletionFailed { .. }
+            | Self::SecretErased { .. } => None,
+        }
+    }
 }

@@ -8,17 +8,17 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{
     SqliteStore, commit,
-    load::{COLUMNS, recorded},
+    load::{self, COLUMNS, recorded},
     queue, rows,
     writer::Other,
 };
 use crate::{
     clock::{from_micros, micros},
-    envelope::Recorded,
+    envelope::{Recorded, StoredEvent},
     ids::GatewayId,
     store::{
         Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
-        stored::{PROJECTIONS, Tables, parse, parse_hash, signed, unsigned},
+        stored::{PROJECTIONS, Tables, comparison, parse, parse_hash, signed, unsigned},
     },
     view::Row,
 };
@@ -73,6 +73,10 @@ impl Operate for SqliteStore {
         rows.iter().map(recorded).collect()
     }
 
+    async fn stored_page(&self, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        load::stored(&self.readers, after, limit).await
+    }
+
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         queue::pause(&self.readers).await
     }
@@ -92,6 +96,10 @@ impl Operate for SqliteStore {
         .await
         .map_err(StoreError::doing("look for what waits without a job"))?;
         ids.into_iter().map(|id| parse("gateway id", id)).collect()
+    }
+
+    async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(None)
     }
 
     async fn take_turn(
@@ -264,11 +272,7 @@ async fn finish(connection: &mut SqliteConnection, filled: u64, swap: Swap) -> R
     let mut differences = vec![];
     for (table, columns) in PROJECTIONS {
         let all = format!("id, {}", columns.join(", "));
-        let text = format!(
-            "select (select count(*) from {table}), count(*) from ( \
-                 select id from (select {all} from {table} except select {all} from shadow_{table}) union \
-                 select id from (select {all} from shadow_{table} except select {all} from {table}))"
-        );
+        let text = comparison(table, columns, "is not");
         let row =
             sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.map_err(failed())?;
         let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));
