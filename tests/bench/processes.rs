@@ -96,6 +96,11 @@ impl Server {
         }
     }
 
+    /// Its data directory.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.as_ref().expect("it is taken when the server stops").path()
+    }
+
     pub(crate) async fn connect(&self) -> std::io::Result<Http> {
         Http::connect(self.address, &self.token).await
     }
@@ -153,7 +158,7 @@ pub(crate) fn syncs(file: &Path) -> f64 {
 }
 
 /// The server beside this program, built as this one was.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let build = || {
         let own = std::env::current_exe().expect("this program knows where it is");
