@@ -2,8 +2,8 @@
 //!
 //! The map, in the order of use; a module names only modules above it:
 //!
-//! - [`chain`], [`clock`], [`ids`], [`secret`], [`telemetry`]: errors for people, time, identifiers, values that never
-//!   print, logs and metrics.
+//! - [`chain`], [`clock`], [`ids`], [`secret`], [`telemetry`], [`failpoint`]: errors for people, time, identifiers, values
+//!   that never print, logs and metrics, where a test lets a process die.
 //! - [`domain`]: pure decisions (`decide`, `evolve`), without IO, clock or randomness.
 //! - [`upcast`], [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
 //! - [`commit`]: one transaction, as a value.
@@ -20,6 +20,7 @@ pub mod config;
 pub mod domain;
 pub mod envelope;
 pub mod execute;
+pub mod failpoint;
 pub mod ids;
 pub mod install;
 pub mod job;

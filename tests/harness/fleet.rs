@@ -159,6 +159,12 @@ impl Process {
         self.child.as_mut().is_some_and(|child| child.try_wait().expect("it can be waited for").is_none())
     }
 
+    /// How it ended, of a process that did.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it was started");
+        child.wait().expect("it has ended")
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it was started");

@@ -29,6 +29,7 @@ use apalis_core::backend::{Backend, BackendConfig, finalize::Ephemeral};
 use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
+    failpoint::{When, reach},
     job::{Kind, Lease},
     store::{Claim, HandedOver, LocalWorker},
 };
@@ -184,8 +185,12 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
             lease: settings.lease,
             now: runtime.deps.clock.now(),
         };
+        reach(When::Before, "claim", claimed);
         match runtime.deps.store.claim(claim).await {
             Ok(leases) => {
+                if !leases.is_empty() {
+                    reach(When::After, "claim", claimed);
+                }
                 pause = Duration::from_millis(100);
                 let is_full = leases.len() == permits.len();
                 for lease in leases {
@@ -205,6 +210,11 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
             }
         }
     }
+}
+
+/// What is claimed, for those who let a process die at it.
+fn claimed() -> String {
+    "jobs".to_owned()
 }
 
 async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: &CancellationToken) {

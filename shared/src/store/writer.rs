@@ -14,7 +14,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     BATCH_BYTES_MAX, BATCH_COMMITS_MAX, CommitError, HandedOver, LocalWorker, Stats, StoreError, plan::Plan,
 };
-use crate::commit::{Commit, Receipt};
+use crate::{
+    commit::{Commit, Finish, Receipt, Then},
+    failpoint::{When, reach},
+};
 
 /// Writes that may wait for the writer before the next one waits to be taken.
 const WAITING_MAX: usize = 4_096;
@@ -204,8 +207,12 @@ impl<D: Database> Writer<D> {
     async fn commit(&mut self, batch: Vec<Waiting>) {
         let (commits, answers): (Vec<Commit>, Vec<Receipts>) = batch.into_iter().unzip();
         let local = self.signals.local();
+        reach_each(When::Before, &commits);
         match self.database.write(&commits, local.as_ref()).await {
-            Ok(written) => self.publish(written, answers, local.as_ref()),
+            Ok(written) => {
+                reach_each(When::After, &commits);
+                self.publish(written, answers, local.as_ref());
+            }
             Err(error) if is_unique_violation(&error) && commits.len() > 1 => {
                 tracing::error!(
                     commits = commits.len(),
@@ -245,6 +252,24 @@ impl<D: Database> Writer<D> {
             let _ = answer.send(receipt);
         }
     }
+}
+
+fn reach_each(when: When, commits: &[Commit]) {
+    for commit in commits {
+        reach(when, "commit", || name(commit));
+    }
+}
+
+/// What a commit is, for those who let a process die at it.
+fn name(commit: &Commit) -> String {
+    let events: Vec<&str> = commit.events.iter().map(|event| event.event_type.as_str()).collect();
+    let without = match &commit.finish {
+        Some(Finish { then: Then::Delete, .. }) => "job ended",
+        Some(Finish { then: Then::RunAt { .. }, .. }) => "job postponed",
+        None if commit.jobs.is_empty() => "nothing",
+        None => "job enqueued",
+    };
+    if events.is_empty() { without.to_owned() } else { events.join("+") }
 }
 
 fn is_unique_violation(error: &StoreError) -> bool {
