@@ -226,7 +226,8 @@ pub(super) async fn write_agent(
     // A restart would kill the agent's first run: it is woken when the announced ones are over.
     let agents = session.settle().await?;
     if !lists(&agents, &agent_id) {
-        let detail = "The gateway does not list the agent after it was written.";
+        let detail = "The gateway does not list the agent after it was written. Check its openclaw.json, and its \
+                      version: openclaw --version.";
         return Err(Failure::new(Stage::Wake, Cause::CallRefused, detail).into());
     }
     Ok(MainAgent {

@@ -55,7 +55,8 @@ pub async fn create_agent(
             if id.eq_ignore_ascii_case(&own) {
                 return Ok(Created { id: id.to_owned(), existed: false });
             }
-            let detail = "The gateway created the agent under an id that was not asked for.";
+            let detail = "The gateway created the agent under an id that was not asked for. Check its version: \
+                          openclaw --version.";
             Err(Failure::new(Stage::Agent, Cause::CallRefused, detail).into())
         }
         Err(error) if error.message.contains("already exists") => Ok(Created { id: own, existed: true }),

@@ -55,7 +55,8 @@ pub async fn write_config(
                 continue;
             }
             Step::Absent => {
-                let detail = "The agent is not in the gateway's configuration after it was created.";
+                let detail = "The agent is not in the gateway's configuration after it was created. Check on its host \
+                              that the gateway may write its openclaw.json, and its version: openclaw --version.";
                 return Err(Failure::new(Stage::Config, Cause::CallRefused, detail).into());
             }
         };

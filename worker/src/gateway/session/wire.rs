@@ -142,7 +142,11 @@ impl Session<'_> {
         let id = format!("mc-{}", self.next_id);
         let text = frame::request(&id, method, params);
         if text.len() > hello.outgoing_bytes_max {
-            let detail = format!("{method} would need {} bytes, more than the gateway takes.", text.len());
+            let detail = format!(
+                "{method} would need {} bytes, more than the gateway takes. Check its version: openclaw --version; newer \
+                 ones take more.",
+                text.len()
+            );
             return Err(Broken::Failed(Failure::new(self.stage, Cause::CallRefused, detail)));
         }
         reach(When::Before, "call", || method.to_owned());
