@@ -105,8 +105,8 @@ async fn a_connection_that_is_always_lost_at_a_call_is_told_and_leaves_nothing()
     tokio::join!(run(quick(), before_hello), run(limits, cases));
 }
 
-#[tokio::test]
-async fn a_call_that_is_never_answered_is_told_after_its_time_and_leaves_nothing() {
+/// A call that is never answered is told after its time and leaves nothing.
+pub(super) fn never_answered() -> Vec<Case> {
     let mut cases = vec![];
     for (method, stage) in STEPS {
         let mute = || Case::fault(format!("mute at {method}"), Fault::MuteAt(method.to_owned()));
@@ -115,7 +115,7 @@ async fn a_call_that_is_never_answered_is_told_after_its_time_and_leaves_nothing
         cases.push(mute().dials(1..=1).within(Duration::from_secs(4)));
         cases.push(mute().dials(5..=5).in_background(5));
     }
-    run(quick(), cases).await;
+    cases
 }
 
 #[tokio::test]
