@@ -251,7 +251,9 @@ fn insert(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-fn hello(payload: &Value, latency: Duration) -> Option<Hello> {
+/// Reads a hello; `None` if it is none. Never panics, whatever it is.
+#[must_use]
+pub fn hello(payload: &Value, latency: Duration) -> Option<Hello> {
     let protocol = payload.get("protocol")?.as_u64().and_then(|protocol| u32::try_from(protocol).ok())?;
     let texts = |value: Option<&Value>| {
         value?
