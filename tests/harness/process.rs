@@ -35,9 +35,10 @@ pub fn program(name: &str) -> PathBuf {
     }
     let built = command.output().expect("cargo can be run");
     assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    // The test itself lies in the folder `deps` beside the programs.
-    let own = std::env::current_exe().expect("the test knows where it is");
-    let folder = own.parent().and_then(Path::parent).expect("a test lies two folders deep");
+    // A test lies in the folder `deps` beside the programs; a program lies among them.
+    let own = std::env::current_exe().expect("a program knows where it is");
+    let folder = own.parent().expect("a program lies in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     programs.entry(name.to_owned()).or_insert(folder.join(name)).clone()
 }
 
