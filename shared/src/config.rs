@@ -43,6 +43,16 @@ pub struct Work {
     /// How often a main agent checks in; 0 writes no heartbeat.
     #[arg(long, env = "AGENT_HEARTBEAT_EVERY", default_value = "30m", value_parser = duration)]
     pub agent_heartbeat_every: Duration,
+    /// How often each registered gateway is probed, at least 1 s; 0 = never.
+    #[arg(long, env = "MONITOR_INTERVAL", default_value = "60s", value_parser = interval)]
+    pub monitor_interval: Duration,
+    /// How often a main agent that does not check in is woken again, each time a model run on the gateway, before it counts
+    /// as offline; 0 = never, and nobody waits for it.
+    #[arg(long, env = "WAKE_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub wake_attempts: u32,
+    /// How long a check-in is waited for after a wake.
+    #[arg(long, env = "CHECK_IN_WAIT", default_value = "30s", value_parser = duration)]
+    pub check_in_wait: Duration,
     /// Folder of the operator's own templates of the agents' files, for example `SOUL.md.j2`.
     #[arg(long, env = "TEMPLATES_DIR")]
     pub templates_dir: Option<PathBuf>,
@@ -73,6 +83,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 30s, 5m or 0"))
+}
+
+/// Reads a duration that is zero or at least a second.
+///
+/// # Errors
+///
+/// A sentence for a person.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() || time >= Duration::from_secs(1) {
+        Ok(time)
+    } else {
+        Err("at least 1s, or 0 for never".to_owned())
+    }
 }
 
 impl Place {

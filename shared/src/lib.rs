@@ -9,7 +9,8 @@
 //! - [`commit`]: one transaction, as a value.
 //! - [`store`]: the only place that knows SQL.
 //! - [`config`], [`token`], [`vault`], [`watch`]: settings, credentials, sealing, and waiting for outcomes.
-//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's.
+//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's,
+//!   [`monitor`] the schedule of probes.
 //! - [`checkpoint`], [`verify`], [`rebuild`]: sign the log, prove it, and make the read models of it again.
 
 pub mod chain;
@@ -23,6 +24,7 @@ pub mod execute;
 pub mod ids;
 pub mod install;
 pub mod job;
+pub mod monitor;
 pub mod problem;
 pub mod rebuild;
 pub mod register;

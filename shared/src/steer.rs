@@ -6,13 +6,13 @@ use crate::{
     clock::Clock,
     commit::{Commit, JobChange},
     domain::{
-        gateway::{Gateway, Known, Operation, Phase, operation::Kind as OperationKind},
+        gateway::{CheckIn, Gateway, Known, Operation, Phase, operation::Kind as OperationKind},
         queue::{Changed, Event},
     },
     envelope::{Actor, Metadata, NewEvent, StreamId},
     execute::load,
     ids::{EventId, GatewayId, JobId},
-    job::{Job, Kind},
+    job::{Job, Kind, check_in_key},
     register::TOKEN_KEPT_HOURS,
     store::{CommitError, Store, StoreError},
     view::queue_rows,
@@ -229,6 +229,10 @@ pub fn owed(known: &Known, clock: &dyn Clock) -> Vec<Job> {
             OperationKind::Sync => vec![job(Kind::SyncTemplates, now, key)],
             OperationKind::Delete => vec![job(Kind::RemoveGateway, now, key)],
         };
+    }
+    if matches!(known.phase, Phase::Active(..)) && known.check_in == CheckIn::Missed {
+        let key = check_in_key(known.request.gateway);
+        return vec![Job { created_at: now, attempt: 1, ..job(Kind::AwaitCheckIn, now, key) }];
     }
     let Phase::Failed { cleaned } = known.phase else { return vec![] };
     let mut jobs = vec![];

@@ -4,6 +4,7 @@ mod location;
 mod operate;
 pub mod plan;
 pub mod postgres;
+mod probing;
 mod refused;
 pub mod sqlite;
 mod stored;
@@ -11,6 +12,7 @@ mod writer;
 
 pub use location::Location;
 pub use operate::{Checkpoint, Difference, EventFilter, Finished, Operate, Pause, Swap};
+pub use probing::{DueProbe, NewProbe, ProbeClaim, Probed, Probing, Tidied, Unprobed};
 
 pub use refused::CommitError;
 
@@ -261,7 +263,7 @@ pub struct MemberRow {
 ///
 /// Every method fails with [`StoreError`] when the database does; nothing panics.
 #[async_trait]
-pub trait Store: Operate + std::fmt::Debug + Send + Sync {
+pub trait Store: Operate + Probing + std::fmt::Debug + Send + Sync {
     /// Writes a commit, together with others that wait: durable when it returns.
     async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError>;
     /// A whole stream, in order.
@@ -300,8 +302,9 @@ pub trait Store: Operate + std::fmt::Debug + Send + Sync {
     async fn agent(&self, owner: OrganizationId, id: AgentId) -> Result<Option<String>, StoreError>;
     /// A page of an organization's main agents, newest first.
     async fn agents(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError>;
-    /// Keeps that an agent called: an observation, not an event.
-    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError>;
+    /// Keeps that an agent called: an observation, not an event. Returns its gateway where the log does not say yet that
+    /// the agent calls. One statement.
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<Option<GatewayId>, StoreError>;
     /// When each of these agents last called, in one query; those that never did are left out.
     async fn check_ins(&self, agents: &[AgentId]) -> Result<Vec<(AgentId, DateTime<Utc>)>, StoreError>;
     /// Every organization, oldest first.

@@ -58,6 +58,10 @@ fn main_agent() -> gateway::event::MainAgent {
     }
 }
 
+fn ailment() -> Box<gateway::health::Ailment> {
+    Box::new(gateway::health::Ailment { failure: failure(), misses: 3 })
+}
+
 fn changes() -> change::Changes {
     change::Changes {
         name: Some(text()),
@@ -137,6 +141,13 @@ fn of_gateways() -> Vec<gateway::Event> {
         Event::DeletionRequested { operation, patience, force: false, by },
         Event::Deleted { removed: vec![text()], left: vec![text()], why: Some(text()) },
         Event::DeletionFailed { failure: failure(), code, attempts: 1 },
+        Event::WentOffline(ailment()),
+        Event::Degraded(ailment()),
+        Event::CameOnline { latency_ms: 1 },
+        Event::VersionChanged { from: text(), verified: verified() },
+        Event::MainAgentCheckedIn { at: time() },
+        Event::MainAgentMissedCheckIn { waited_ms: 1 },
+        Event::MainAgentWentOffline { wakes: 1, why: text() },
         Event::SecretErased { which: text(), why: text() },
     ]
 }

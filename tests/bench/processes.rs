@@ -68,6 +68,8 @@ impl Server {
             .env("LISTEN_ADDR", address.to_string())
             .env("RUST_LOG", "error")
             .envs(UNLIMITED)
+            .env("MONITOR_INTERVAL", "0")
+            .env("WAKE_ATTEMPTS", "0")
             .envs(start.settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null());

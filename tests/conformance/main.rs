@@ -6,6 +6,7 @@ mod fleet;
 mod log;
 mod long_queue;
 mod outage;
+mod probes;
 mod proofs;
 mod queue;
 mod rebuilds;

@@ -118,6 +118,12 @@ impl FakeGateway {
         self.shared.state().upgrades_refused
     }
 
+    /// Path and instant of every request to upgrade, in the order of arrival.
+    #[must_use]
+    pub fn upgrades(&self) -> Vec<(String, std::time::Instant)> {
+        self.shared.state().upgrades.clone()
+    }
+
     /// Connects refused for a wrong or missing secret, or while locked out.
     #[must_use]
     pub fn rejected_tokens(&self) -> usize {

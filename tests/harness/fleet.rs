@@ -73,6 +73,9 @@ impl Fleet {
             .env(listen, address)
             .env("BASE_URL", "http://127.0.0.1:8000")
             .env("MISSION_CONTROL_ADMIN_TOKEN", self.owner.expose())
+            // What acts by itself is for the tests that look at it.
+            .env("MONITOR_INTERVAL", "0")
+            .env("WAKE_ATTEMPTS", "0")
             .envs(settings.iter().copied());
         let log = self.folder.path().join(format!("{name}.log"));
         Process { name: name.to_owned(), command, base, log, child: None, http: client() }

@@ -83,6 +83,8 @@ impl Server {
             .env("BASE_URL", &base)
             .env("RUST_LOG", "trace")
             .envs(UNLIMITED)
+            .env("MONITOR_INTERVAL", "0")
+            .env("WAKE_ATTEMPTS", "0")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(lines())

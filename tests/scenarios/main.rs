@@ -1,13 +1,18 @@
 //! Whole stories: real router, real worker, real database, a fake gateway on a real socket, and faults.
 #![expect(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "what is not there must fail the test"
 )]
 
 mod addresses;
+mod check_in;
 mod faults;
+mod monitor;
+mod monitor_load;
 mod operator;
 mod pairing;
 mod process;

@@ -53,6 +53,22 @@ pub enum Command {
     Probe(Probe),
 }
 
+/// How often and how long an agent that does not call is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wakes {
+    /// Wakes after the first message, each a model run on the gateway; 0: nobody waits for a check-in.
+    pub most: u32,
+    /// How long a check-in is waited for after each.
+    pub wait: Duration,
+}
+
+impl Default for Wakes {
+    /// Nobody waits.
+    fn default() -> Self {
+        Self { most: 0, wait: Duration::from_secs(30) }
+    }
+}
+
 /// The numbers and texts of a worker (DESIGN.md §5 and §6).
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -70,6 +86,10 @@ pub struct Settings {
     pub base_url: String,
     /// How often an agent checks in; `None` writes no heartbeat.
     pub heartbeat_every: Option<Duration>,
+    /// How often a registered gateway is probed; `None` for never.
+    pub monitor_every: Option<Duration>,
+    /// How an agent that does not call is woken.
+    pub wakes: Wakes,
     /// The lowest gateway version that is taken.
     pub minimum_version: Version,
     /// The text of the agents' files.
@@ -90,6 +110,8 @@ impl Settings {
             sweep_every: crate::sweep::EVERY,
             base_url,
             heartbeat_every: Some(Duration::from_mins(30)),
+            monitor_every: None,
+            wakes: Wakes::default(),
             minimum_version,
             templates: Arc::default(),
             shutdown: Duration::from_secs(20),
@@ -144,6 +166,8 @@ impl Deps {
             concurrency: work.concurrency,
             templates: Arc::new(templates),
             heartbeat_every: Some(work.agent_heartbeat_every).filter(|every| !every.is_zero()),
+            monitor_every: Some(work.monitor_interval).filter(|every| !every.is_zero()),
+            wakes: Wakes { most: work.wake_attempts, wait: work.check_in_wait },
             shutdown: work.shutdown_timeout,
             ..Settings::new(worker_id, work.base_url.clone(), work.gateway_min_version.clone())
         };

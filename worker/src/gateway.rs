@@ -18,6 +18,7 @@ pub mod session;
 pub mod status;
 pub mod tls;
 pub mod upgrade;
+pub mod wake;
 pub mod write;
 pub mod write_config;
 

@@ -3,6 +3,7 @@
 //! apalis hands deliveries to handlers and drains at the end; no guarantee hangs on it. The permit and the lease travel
 //! inside the delivery.
 
+mod await_check_in;
 mod erase_token;
 mod held;
 mod outcome;
@@ -14,6 +15,7 @@ mod remove_main_agent;
 mod remove_moved_agent;
 mod sync_templates;
 mod update_gateway;
+mod wake_main_agent;
 
 use std::{
     convert::Infallible,
@@ -39,6 +41,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use self::held::{Held, Named};
+pub(crate) use self::provision_gateway::told;
 pub use crate::config::{Deps, Settings};
 
 /// Expired leases and due jobs are looked for at least this often, whatever was or was not signalled.
@@ -130,6 +133,8 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, no_more.clone()));
     let keeping = AbortOnDropHandle::new(tokio::spawn(keep_leases(Arc::clone(&runtime))));
     let _sweeping = AbortOnDropHandle::new(tokio::spawn(crate::sweep::run(runtime.deps.clone())));
+    let monitoring = crate::monitor::run(runtime.deps.clone(), stop.child_token());
+    let monitoring = AbortOnDropHandle::new(tokio::spawn(monitoring));
     let deliveries = Deliveries(Arc::new(Mutex::new(receiver)));
     let backend = deliveries.clone();
     let data = Arc::clone(&runtime);
@@ -156,6 +161,8 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     let _ = claiming.await;
     hand_back(&runtime, &deliveries).await;
     drop(keeping);
+    // Its probes are cut off by the same signal; what cannot be handed back in time is due again by itself.
+    let _ = tokio::time::timeout(HAND_BACK, monitoring).await;
     if !stop.is_cancelled() {
         return Err(io::Error::other("the job runtime ended without having been asked to"));
     }
@@ -296,5 +303,7 @@ async fn perform(deps: &Deps, lease: &Lease) {
         Kind::RemoveMovedAgent => remove_moved_agent::run(deps, lease).await,
         Kind::RemoveGateway => remove_gateway::run(deps, lease).await,
         Kind::ProbeGateway => probe_gateway::run(deps, lease).await,
+        Kind::AwaitCheckIn => await_check_in::run(deps, lease).await,
+        Kind::WakeMainAgent => wake_main_agent::run(deps, lease).await,
     }
 }

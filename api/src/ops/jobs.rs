@@ -1,5 +1,7 @@
 //! `jobs list|show|explain|retry|cancel|reconcile`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,11 +11,14 @@ use shared::{
     envelope::Actor,
     execute::load,
     ids::JobId,
-    steer,
+    monitor, steer,
     store::{QueuedJob, Store},
 };
 
 use super::{OpsError, output::Output, print};
+
+/// Gateways that are put back on the schedule of probes are probed within so long, if a monitor runs.
+const PROBES_WITHIN: Duration = Duration::from_mins(1);
 
 const EXAMPLES: &str = "Examples:
   mission-control jobs list --json
@@ -57,7 +62,8 @@ pub enum JobsCommand {
         /// Which.
         job: JobId,
     },
-    /// Enqueue again what waits for a worker although its job is gone. Workers do it by themselves every 30 s.
+    /// Enqueue again what waits for a worker although its job is gone, and bring the schedule of probes in line with the
+    /// registered gateways. Workers do it by themselves every 30 s, and every 6 s.
     Reconcile {
         /// One JSON object a line.
         #[arg(long)]
@@ -96,6 +102,15 @@ pub async fn run(store: &dyn Store, clock: &dyn Clock, command: &JobsCommand) ->
             for (gateway, kind) in steer::reconcile(store, clock).await? {
                 let value = json!({"gateway": gateway, "kind": kind.as_str()});
                 Output::of(*json).row(&value, &format!("{kind}  gateway {gateway}"))?;
+            }
+            let probes = monitor::enrol(store, clock, PROBES_WITHIN).await?;
+            let changed = probes.added + probes.dropped + probes.resumed;
+            if changed > 0 {
+                let monitor::Enrolled { added, dropped, resumed } = probes;
+                let value =
+                    json!({"probes_added": added, "probes_dropped": dropped, "probes_resumed": resumed});
+                let text = format!("probes: {added} added, {dropped} dropped, {resumed} resumed");
+                Output::of(*json).row(&value, &text)?;
             }
         }
     }

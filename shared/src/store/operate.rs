@@ -124,7 +124,7 @@ pub trait Operate: Send + Sync {
     /// Whether the queue is paused, and by whom.
     async fn pause(&self) -> Result<Option<Pause>, StoreError>;
     /// Gateways that wait for a worker although no job is there for them, and gateways that are not registered and
-    /// have sealed tokens that no job will erase.
+    /// have sealed tokens that no job will erase; and those whose main agent was missed and that no job wakes.
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError>;
     /// Takes the turn to do something that one process does at a time, or keeps it; `false` if another has it.
     async fn take_turn(

@@ -13,6 +13,7 @@ mod load;
 mod migrate;
 mod opening;
 mod operate;
+mod probing;
 mod queue;
 mod rows;
 mod server;
@@ -215,7 +216,7 @@ impl Store for PostgresStore {
         agents::agents(self.reads().await?, owner, (limit, offset)).await
     }
 
-    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<Option<GatewayId>, StoreError> {
         agents::check_in(self.queue().await?, agent, at).await
     }
 

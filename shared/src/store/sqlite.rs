@@ -5,6 +5,7 @@ mod commit;
 mod load;
 mod migrate;
 mod operate;
+mod probing;
 mod queue;
 mod rows;
 mod views;
@@ -145,7 +146,7 @@ impl Store for SqliteStore {
         agents::agents(&self.readers, owner, (limit, offset)).await
     }
 
-    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<Option<GatewayId>, StoreError> {
         self.writes.ask(|answer| Other::CheckIn { agent, at, answer }).await
     }
 

@@ -86,6 +86,15 @@ impl ServerDatabase {
         OpenTransaction(connection)
     }
 
+    /// Transactions of this database so far, our own looks included: every query outside of a commit is one. What sessions
+    /// did in the last second may be missing.
+    pub async fn transactions(&self) -> f64 {
+        let statement = "select (xact_commit + xact_rollback)::float8 from pg_stat_database \
+                         where datname = current_database()";
+        let mut connection = self.connect().await;
+        sqlx::query_scalar(statement).fetch_one(&mut connection).await.expect("the statement is fine")
+    }
+
     /// Whether a session waits for a lock that another one holds.
     pub async fn has_waiting_session(&self) -> bool {
         let statement = "select exists (select 1 from pg_stat_activity \

@@ -164,6 +164,8 @@ fn refuse_upgrade(shared: &Shared, request: &Request, upgrade: &mut Upgrade) -> 
         host: header("host").unwrap_or_default(),
         forwarded: header("x-forwarded-for").is_some(),
     };
+    let path = request.uri().path().to_owned();
+    shared.state().upgrades.push((path, std::time::Instant::now()));
     if *shared.door.borrow() == Door::Unavailable {
         shared.state().upgrades_refused += 1;
         return Some(status(503, "Service Unavailable"));

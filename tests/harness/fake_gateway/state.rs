@@ -53,6 +53,7 @@ pub(crate) struct State {
     pub(crate) restarts: usize,
     pub(crate) connections_cut: usize,
     pub(crate) upgrades_refused: usize,
+    pub(crate) upgrades: Vec<(String, Instant)>,
     pub(crate) rejected_tokens: usize,
     pub(crate) patches: Vec<Instant>,
     pub(crate) just_created: BTreeSet<String>,

@@ -261,7 +261,13 @@ fn lists(agents: &Value, agent_id: &str) -> bool {
 }
 
 pub(super) fn session_for<'a>(dialer: &'a Dialer, order: &'a Order) -> Session<'a> {
-    let target = Target {
+    Session::new(dialer, target_for(order))
+}
+
+/// Where an order goes, as what and how patiently.
+#[must_use]
+pub fn target_for(order: &Order) -> Target<'_> {
+    Target {
         url: &order.url,
         device_token: order.device_token.as_ref().filter(|_| !order.disable_device_pairing),
         token: order.token.as_ref(),
@@ -269,8 +275,7 @@ pub(super) fn session_for<'a>(dialer: &'a Dialer, order: &'a Order) -> Session<'
         mode: if order.disable_device_pairing { Mode::ControlUi } else { Mode::Device },
         patience: order.patience,
         secrets: order.token.iter().chain(&order.device_token).chain([&order.agent_token]).cloned().collect(),
-    };
-    Session::new(dialer, target)
+    }
 }
 
 pub(super) fn workspace(root: &str, agent_id: &str) -> String {

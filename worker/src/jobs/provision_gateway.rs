@@ -146,6 +146,10 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
     let issued = issued_token.as_ref().and_then(|token| deps.vault.seal(&owner, token).ok());
     let complete = |commit: &mut Commit| {
         commit.credentials.push(CredentialChange::Put { hash: hash.clone(), subject: subject.clone() });
+        if deps.settings.wakes.most > 0 {
+            let now = deps.clock.now();
+            commit.jobs.push(follow_up(lease, Kind::AwaitCheckIn, now, now + deps.settings.wakes.wait));
+        }
         if let Some(sealed) = issued.clone() {
             commit.secrets.push(SecretChange::Put { owner: owner.clone(), sealed });
         }
@@ -158,7 +162,7 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
 }
 
 /// What a gateway said of itself, for the log.
-pub(super) fn told(verified: provision::Verified) -> event::Verified {
+pub(crate) fn told(verified: provision::Verified) -> event::Verified {
     let provision::Verified { runtime_version, protocol, scopes, latency_ms, .. } = verified;
     event::Verified { runtime_version, protocol, scopes, latency_ms }
 }

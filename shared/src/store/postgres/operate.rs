@@ -51,6 +51,10 @@ impl Operate for PostgresStore {
                  select substr(owner, 9, 36) from secrets s where owner like 'gateway-%/agent-token' \
                      and not exists (select 1 from gateways g where g.id = substr(s.owner, 9, 36)) \
                      and substr(owner, 9, 36) not in (select gateway_id from jobs) \
+                 union \
+                 select gateway_id from agents where document like '%\"status\":\"missed_check_in\"%' \
+                     and gateway_id not in (select gateway_id from jobs \
+                                            where kind in ('await_check_in', 'wake_main_agent')) \
                  limit $1",
             )
             .bind(i64::from(limit))

@@ -70,7 +70,7 @@ pub(super) async fn claim(lines: &Lines, claim: &Claim, takes_over: bool) -> Res
 }
 
 /// Another claim took a key first, or each of two waits for a key that the other has.
-fn met_another(error: &sqlx::Error) -> bool {
+pub(super) fn met_another(error: &sqlx::Error) -> bool {
     let Some(refused) = error.as_database_error() else { return false };
     refused.is_unique_violation() || refused.code().is_some_and(|code| code == "40P01")
 }

@@ -27,7 +27,7 @@ type Doing<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 
 
 impl SqliteStore {
     /// Does something in one transaction of the only connection that writes.
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
         task: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Doing<'c, T> + Send + 'static,
@@ -85,6 +85,10 @@ impl Operate for SqliteStore {
              select substr(owner, 9, 36) from secrets where owner like 'gateway-%/agent-token' \
                  and substr(owner, 9, 36) not in (select id from gateways) \
                  and substr(owner, 9, 36) not in (select gateway_id from jobs) \
+             union \
+             select gateway_id from agents where document like '%\"status\":\"missed_check_in\"%' \
+                 and gateway_id not in (select gateway_id from jobs \
+                                        where kind in ('await_check_in', 'wake_main_agent')) \
              limit ?",
         )
         .bind(i64::from(limit))

@@ -28,7 +28,7 @@ pub(super) enum Other {
     Release { held: Vec<(JobId, LeaseToken)>, answer: Answer<()> },
     VoidLeases { answer: Answer<u64> },
     InstallationValue { name: String, or_put: Option<String>, answer: Answer<Option<String>> },
-    CheckIn { agent: AgentId, at: DateTime<Utc>, answer: Answer<()> },
+    CheckIn { agent: AgentId, at: DateTime<Utc>, answer: Answer<Option<GatewayId>> },
     Observe { gateway: GatewayId, document: String, answer: Answer<()> },
 }
 
