@@ -1,11 +1,15 @@
 # Builds every program of the workspace that ships and puts them into a small image.
 #
-#   docker build -t mission-control .
+#   docker build --target program -t mission-control .
 #   docker run -p 127.0.0.1:8000:8000 -v mission-control-data:/data mission-control
+#
+# The target `demo` is the fake gateway of the tests, to try the others with.
 
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95-slim-bookworm AS source
 WORKDIR /source
 COPY . .
+
+FROM source AS build
 # The folders are caches of the builder, so what is kept leaves them in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
@@ -14,7 +18,19 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && find target/release -maxdepth 1 -type f -executable -name 'mission-control*' \
         -exec install --target-directory /programs {} +
 
-FROM debian:bookworm-slim
+FROM source AS build-demo
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/source/target \
+    cargo build --release --locked --package tests --bin fake-gateway \
+    && install -D --target-directory /programs target/release/fake-gateway
+
+FROM debian:bookworm-slim AS demo
+COPY --from=build-demo /programs/ /usr/local/bin/
+USER 10001:10001
+EXPOSE 18789
+ENTRYPOINT ["fake-gateway"]
+
+FROM debian:bookworm-slim AS program
 LABEL org.opencontainers.image.title="Mission Control, gateway service" \
       org.opencontainers.image.licenses="MIT"
 # Root certificates are inside the programs. A new named volume takes over owner and mode.

@@ -27,7 +27,6 @@ pub async fn shown(app: &App, documents: &[String]) -> Result<Vec<AgentRead>, Fa
     for agent in &mut agents {
         if let Some(at) = calls.get(&agent.id) {
             agent.checked_in_at = Some(rfc3339(*at));
-            "checked_in".clone_into(&mut agent.status);
         }
     }
     Ok(agents)

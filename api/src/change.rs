@@ -9,6 +9,7 @@ use shared::{
     execute::{ExecuteError, execute, load},
     ids::{GatewayId, JobId, OperationId},
     job::{Job, Kind},
+    store::CommitError,
     watch::Waiter,
 };
 
@@ -17,6 +18,7 @@ use crate::{
     gateways::not_found,
     prefer::Prefer,
     problem::{Failure, codes},
+    request::touches,
     state::App,
     wait::{accepted, finished, outcome, shown},
 };
@@ -117,6 +119,7 @@ pub async fn start(
     command: impl FnOnce(OperationId) -> Command,
 ) -> Result<Response, Failure> {
     let operation = OperationId::mint(app.clock.now());
+    touches(operation);
     let waiter = wait.register(app, operation);
     let context = member.context();
     let gateway = change.known.request.gateway;
@@ -136,7 +139,13 @@ pub async fn start(
     };
     let target = (gateway, command(operation));
     let executed = execute(app.store.as_ref(), app.clock.as_ref(), target, &context, enqueue).await;
-    executed.map_err(|error| refused(error, &gateway.to_string()))?;
+    executed.map_err(|error| {
+        // It may be recorded all the same, where the database did not tell.
+        let is_unknown = matches!(error, ExecuteError::Commit(CommitError::Store { .. }));
+        let failure = refused(error, &gateway.to_string());
+        let named = is_unknown.then(|| operation.to_string());
+        if named.is_some() { failure.change(|problem| problem.operation = named) } else { failure }
+    })?;
     wait.answer(app, waiter, operation).await
 }
 

@@ -2,7 +2,7 @@
 
 pub mod access;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use shared::{
@@ -15,12 +15,14 @@ use crate::ops::{
     doctor::Doctor,
     events::EventsCommand,
     jobs::JobsCommand,
+    key::KeyCommand,
     operations::OperationsCommand,
     organization::{MemberCommand, OrganizationCommand},
     projections::ProjectionsCommand,
     queue::QueueCommand,
     replay::Replay,
     token::TokenCommand,
+    workers::WorkersCommand,
 };
 
 /// Registers and provisions OpenClaw gateways.
@@ -56,6 +58,9 @@ pub enum Command {
     /// Create, list and revoke API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Show and rotate the master key.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Follow, list, prove and export the event log.
     #[command(subcommand)]
     Events(EventsCommand),
@@ -70,6 +75,9 @@ pub enum Command {
     /// Pause and resume the queue.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// List the processes that run jobs, and let one drain.
+    #[command(subcommand)]
+    Workers(WorkersCommand),
     /// Compare the read models with the log, or make them again.
     #[command(subcommand)]
     Projections(ProjectionsCommand),
@@ -89,6 +97,9 @@ pub struct Serve {
     /// The first owner's and operator's token, at least 32 characters; made and printed once when it is not set.
     #[arg(long, env = "MISSION_CONTROL_ADMIN_TOKEN", hide_env_values = true, value_parser = admin_token)]
     pub admin_token: Option<Secret>,
+    /// File that holds that token, in place of the setting.
+    #[arg(long, env = "MISSION_CONTROL_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// How long a request waits for its outcome before it is answered 202.
     #[arg(long, env = "SYNC_WAIT", default_value = "30s", value_parser = duration)]
     pub sync_wait: Duration,
@@ -101,6 +112,23 @@ pub struct Serve {
     /// Of the worker in this process.
     #[command(flatten)]
     pub work: Work,
+}
+
+impl Serve {
+    /// The first owner's and operator's token, if one is given.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for a person: two are given, the file cannot be read, or it holds none.
+    pub fn first_token(&self) -> Result<Option<Secret>, String> {
+        let Some(path) = &self.admin_token_file else { return Ok(self.admin_token.clone()) };
+        if self.admin_token.is_some() {
+            let both = "MISSION_CONTROL_ADMIN_TOKEN and MISSION_CONTROL_ADMIN_TOKEN_FILE are both set; leave one out";
+            return Err(both.to_owned());
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        admin_token(text.trim()).map(Some).map_err(|why| format!("the token in {} {why}", path.display()))
+    }
 }
 
 fn admin_token(text: &str) -> Result<Secret, String> {
@@ -119,6 +147,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_tool_of_the_log_and_the_queue_shows_examples_and_its_exit_codes() {
+        let mut cli = Cli::command();
+        cli.build();
+        let tools = ["events", "replay", "projections", "operations", "jobs", "queue", "doctor"];
+        let mut commands: Vec<&clap::Command> =
+            cli.get_subcommands().filter(|command| tools.contains(&command.get_name())).collect();
+        assert_eq!(commands.len(), tools.len());
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().filter(|sub| sub.get_name() != "help"));
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_bin_name().unwrap_or_default();
+            assert!(help.contains("Example") && help.contains("Exit codes: 0"), "{name}: {help}");
+            let has_json = command.get_arguments().any(|argument| argument.get_id() == "json");
+            // An export has a format, and is JSON in both.
+            let is_export = command.get_name() == "export";
+            assert!(has_json || is_export || command.has_subcommands(), "{name} has no --json");
+        }
     }
 
     #[test]

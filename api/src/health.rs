@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use shared::{problem::Problem, store::StoreError};
+use shared::{problem::Problem, scrape::CONTENT_TYPE, store::StoreError};
 use utoipa::ToSchema;
 
 use crate::{
@@ -58,7 +58,8 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Failu
     }
 }
 
-/// Metrics for Prometheus; with `METRICS_TOKEN` set, only for who sends that as bearer token.
+/// Metrics for Prometheus, of this process; what waits in the queue is that of the whole installation. With
+/// `METRICS_TOKEN` set, only for who sends that as bearer token.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "getMetrics", tag = "health", security((), ("metrics" = [])),
     responses(
@@ -73,6 +74,6 @@ pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
         return Err(Failure::new(&codes::UNAUTHENTICATED, detail).with(header::WWW_AUTHENTICATE, "Bearer"));
     }
     let nothing = || Failure::new(&codes::NOT_FOUND, "This process collects no metrics.");
-    let handle = app.metrics.as_ref().ok_or_else(nothing)?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())
+    let scrape = app.metrics.as_ref().ok_or_else(nothing)?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], scrape.page().await).into_response())
 }

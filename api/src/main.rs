@@ -8,7 +8,7 @@ use api::{
     serve::{self, Started},
 };
 use clap::Parser as _;
-use shared::{clock::SystemClock, telemetry};
+use shared::{clock::SystemClock, scrape, telemetry};
 use worker::{config::Deps, jobs};
 
 #[tokio::main]
@@ -35,7 +35,7 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let store = match &cli.command {
         Command::Serve(settings) => {
-            let metrics = telemetry::start_metrics()?;
+            let metrics = scrape::start()?;
             let is_embedded = !cli.place.location()?.is_shared();
             serve::run(&cli.place, settings, metrics, |started| work(settings, started, is_embedded)).await?;
             return Ok(0);
@@ -44,11 +44,13 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
         Command::Organization(_)
         | Command::Member(_)
         | Command::Token(_)
+        | Command::Key(_)
         | Command::Events(_)
         | Command::Replay(_)
         | Command::Operations(_)
         | Command::Jobs(_)
         | Command::Queue(_)
+        | Command::Workers(_)
         | Command::Projections(_)
         | Command::Doctor(_) => ops::open(&cli.place).await?,
     };
@@ -61,11 +63,13 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
         Command::Organization(command) => ops::organization::run(store.as_ref(), &clock, command).await?,
         Command::Member(command) => ops::organization::run_member(store.as_ref(), &clock, command).await?,
         Command::Token(command) => ops::token::run(store.as_ref(), &clock, command).await?,
+        Command::Key(command) => ops::key::run(&cli.place, store.as_ref(), &clock, &command).await?,
         Command::Events(command) => ops::events::run(&cli.place, store.as_ref(), &command).await?,
         Command::Replay(replay) => ops::replay::run(store.as_ref(), &replay).await?,
         Command::Operations(command) => ops::operations::run(store.as_ref(), &command).await?,
         Command::Jobs(command) => ops::jobs::run(store.as_ref(), &clock, &command).await?,
         Command::Queue(command) => ops::queue::run(store.as_ref(), &clock, &command).await?,
+        Command::Workers(command) => ops::workers::run(store.as_ref(), &clock, &command).await?,
         Command::Projections(command) => ops::projections::run(store.as_ref(), &command).await?,
         Command::Doctor(doctor) => ops::doctor::run(&cli.place, store.as_ref(), &clock, &doctor).await?,
     };

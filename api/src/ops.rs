@@ -4,6 +4,7 @@
 pub mod doctor;
 pub mod events;
 pub mod jobs;
+pub mod key;
 pub mod operations;
 pub mod organization;
 pub mod output;
@@ -11,6 +12,7 @@ pub mod projections;
 pub mod queue;
 pub mod replay;
 pub mod token;
+pub mod workers;
 
 use std::sync::Arc;
 
@@ -34,6 +36,12 @@ pub enum OpsError {
     /// The queue was not changed.
     #[error(transparent)]
     Steer(#[from] shared::steer::SteerError),
+    /// The master key was not rotated.
+    #[error(transparent)]
+    Rotate(#[from] shared::rotate::RotateError),
+    /// A master key cannot be used.
+    #[error(transparent)]
+    Vault(#[from] shared::vault::VaultError),
     /// The read models were not made again.
     #[error(transparent)]
     Rebuild(#[from] shared::rebuild::RebuildError),

@@ -87,6 +87,10 @@ impl Failure {
     }
 }
 
+/// What to do when nobody knows whether a change was recorded: it is told as what it is, never as a refusal.
+const UNKNOWN: &str = "The database of Mission Control did not tell whether this was recorded. As soon as it is back, GET \
+    /api/v1/operations/<`operation`> tells: 404 means that it was not. With an Idempotency-Key it is safe to repeat.";
+
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self(Box::new(Parts { problem, headers: vec![] }))
@@ -102,7 +106,9 @@ impl From<StoreError> for Failure {
 impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Self {
         match &error {
-            CommitError::Store { source, .. } if source.is_away() => Self::store(&error),
+            CommitError::Store { source, .. } if source.is_away() => {
+                Self::store(&error).change(|problem| UNKNOWN.clone_into(&mut problem.detail))
+            }
             CommitError::Store { .. } => Self::internal(&error),
             CommitError::Conflict { .. } => {
                 let detail = "Other changes of this gateway came in between. Try again.";

@@ -152,7 +152,7 @@ fn caller(parts: &Parts) -> Caller {
 fn refused(caller: &Caller, used: Used, what: &str) -> Failure {
     let Used { standing, wait } = used;
     let seconds = wait.max(Duration::from_secs(1)).as_millis().div_ceil(1_000);
-    metrics::counter!("mission_control_rate_limited_total", "policy" => standing.policy).increment(1);
+    shared::meter::rate_limited(standing.policy);
     let detail = format!("{what}: {} in a minute are allowed. Wait {seconds} s.", standing.quota);
     caller.note(standing);
     Failure::new(&codes::RATE_LIMITED, detail).with(header::RETRY_AFTER, &seconds.to_string())

@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use headers::Header as _;
 use headers_accept::Accept;
 use mediatype::MediaType;
-use tracing::Instrument as _;
+use shared::{ids::OperationId, meter};
+use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     guard::harden,
@@ -30,38 +31,60 @@ pub struct Identity {
     pub traceparent: Arc<str>,
 }
 
-/// Filled in by the handler that started or read an operation, for the log line.
-#[derive(Debug, Clone)]
-pub struct Touched(pub shared::ids::OperationId);
+/// Tells which operation this request is about: its log lines are found by that.
+pub fn touches(operation: OperationId) {
+    Span::current().record("operation", tracing::field::display(operation));
+}
+
+/// The status that is logged and counted where the client went away before its answer.
+const CLIENT_GONE: u16 = 499;
+
+/// The one log line of a request, written when it is answered, or when nobody waits for the answer any more.
+struct AccessLine {
+    span: Span,
+    method: Method,
+    path: String,
+    route: String,
+    started: Instant,
+    status: u16,
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let Self { span, method, path, route, started, status } = &*self;
+        let elapsed = started.elapsed();
+        meter::request((method.as_str(), route, *status), elapsed);
+        let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        span.in_scope(
+            || tracing::info!(%method, path = path.as_str(), status = *status, duration_ms, "request"),
+        );
+    }
+}
 
 /// Gives a request its id, answers what it fails with, and writes its one log line.
 pub async fn around(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
     let identity = identify(&request);
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("http", request.id = %identity.request_id, traceparent = %identity.traceparent,
+        operation = Empty);
+    let mut line = AccessLine {
+        span: span.clone(),
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        route: request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned(),
+        started: Instant::now(),
+        status: CLIENT_GONE,
+    };
     request.extensions_mut().insert(identity.clone());
-    let span =
-        tracing::info_span!("http", request.id = %identity.request_id, traceparent = %identity.traceparent);
     let response = match acceptable(&request) {
-        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Ok(()) => next.run(request).instrument(span).await,
         Err(failure) => failure.into_response(),
     };
-    let operation = response.extensions().get::<Touched>().map(|touched| touched.0.to_string());
-    let mut response = finish(response, &identity.request_id, &path);
+    let mut response = finish(response, &identity.request_id, &line.path);
     if let Ok(value) = HeaderValue::from_str(&identity.request_id) {
         response.headers_mut().insert(X_REQUEST_ID.clone(), value);
     }
-    harden(&path, &mut response);
-    let status = response.status().as_u16();
-    let elapsed = started.elapsed();
-    let labels = [("method", method.to_string()), ("route", route.clone()), ("status", status.to_string())];
-    metrics::counter!("mission_control_http_requests_total", &labels).increment(1);
-    metrics::histogram!("mission_control_http_request_seconds", "route" => route)
-        .record(elapsed.as_secs_f64());
-    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::info!(%method, path, status, duration_ms, operation, "request"));
+    harden(&line.path, &mut response);
+    line.status = response.status().as_u16();
     response
 }
 

@@ -11,9 +11,12 @@ use shared::{
     checkpoint,
     clock::{Clock, SystemClock},
     config::{Place, raise_file_limit},
+    ids::uuid_v7,
     install::{ManageError, found},
+    presence::{Presence, host},
+    scrape::Scrape,
     secret::Secret,
-    store::{Location, Store, StoreError, insist},
+    store::{Location, ProcessKind, Store, StoreError, insist},
     token,
     vault::{Vault, VaultError},
     watch::Waiters,
@@ -116,6 +119,7 @@ impl std::fmt::Debug for Started {
 /// # Errors
 ///
 /// [`ServeError`] with what to do.
+#[expect(clippy::too_many_lines, reason = "a start in its order")]
 pub async fn run<F: Future<Output = io::Result<()>>>(
     place: &Place,
     settings: &Serve,
@@ -128,6 +132,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
                    nobody would run its jobs";
         return Err(ServeError::Setting(why.to_owned()));
     }
+    let first_token = settings.first_token().map_err(ServeError::Setting)?;
     raise_file_limit();
     let _lock = match &location {
         Location::Sqlite(path) => Some(files::lock(path)?),
@@ -146,12 +151,16 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
         vault: Arc::clone(&vault),
-        waiters,
+        waiters: waiters.clone(),
         looks: Looks::default(),
         beats: crate::agents::beats::Beats::default(),
         guard: Guard::of(&settings.access),
         limits: Limits { sync_wait: settings.sync_wait, ..Limits::default() },
-        metrics: Some(metrics),
+        metrics: Some(Arc::new(Scrape::new(
+            metrics,
+            (Arc::clone(&store), Arc::clone(&clock)),
+            Some(waiters),
+        ))),
         prepared: Prepared::default(),
         stop: stop.clone(),
     };
@@ -162,7 +171,7 @@ pub async fn run<F: Future<Output = io::Result<()>>>(
     let started = Started { store: Arc::clone(&store), clock, vault, listener: address, stop: stop.clone() };
     let ((), outcome) = tokio::join!(api, async {
         let outcome = tokio::select! {
-            done = insist(|| prepare(place, settings, &started), ServeError::is_away) => done,
+            done = insist(|| prepare(place, first_token.as_ref(), &started), ServeError::is_away) => done,
             () = stop.cancelled() => Ok(()),
         };
         let outcome = match outcome {
@@ -195,16 +204,18 @@ async fn work<F: Future<Output = io::Result<()>>>(
     worker: impl FnOnce(Started) -> F,
 ) -> Result<(), ServeError> {
     if settings.no_worker {
-        started.stop.cancelled().await;
+        let id = format!("{}-{}-{}", host(), std::process::id(), uuid_v7(started.clock.now()));
+        let access = (started.store, started.clock, started.vault);
+        Presence::new(access, (id, ProcessKind::Api), 0).keep(started.stop.cancelled()).await;
         return Ok(());
     }
     worker(started).await.map_err(ServeError::Worker)
 }
 
 /// What must hold before a request is answered: the right master key, and somebody who may ask.
-async fn prepare(place: &Place, settings: &Serve, started: &Started) -> Result<(), ServeError> {
+async fn prepare(place: &Place, first_token: Option<&Secret>, started: &Started) -> Result<(), ServeError> {
     started.vault.check(started.store.as_ref(), &place.master_key_path()).await?;
-    found_once(place, settings, started.store.as_ref(), started.clock.as_ref()).await
+    found_once(place, first_token, started.store.as_ref(), started.clock.as_ref()).await
 }
 
 /// Answers on this listener until stopped, then lets running requests end within the limit.
@@ -237,12 +248,12 @@ async fn stop_at_signal(stop: CancellationToken) {
 /// On an empty store: the first organization, its owner, and a token that is also the operator's.
 async fn found_once(
     place: &Place,
-    settings: &Serve,
+    first_token: Option<&Secret>,
     store: &dyn Store,
     clock: &dyn Clock,
 ) -> Result<(), ServeError> {
     let is_empty = store.head().await?.position == 0;
-    match (&settings.admin_token, is_empty) {
+    match (first_token, is_empty) {
         (Some(token), true) => {
             found(store, clock, token).await?;
         }

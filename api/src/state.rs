@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use metrics_exporter_prometheus::PrometheusHandle;
-use shared::{clock::Clock, ids::GatewayId, register::Desk, store::Store, vault::Vault, watch::Waiters};
+use shared::{
+    clock::Clock, ids::GatewayId, register::Desk, scrape::Scrape, store::Store, vault::Vault, watch::Waiters,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{agents::beats::Beats, guard::Guard};
@@ -83,8 +84,8 @@ pub struct App {
     pub limits: Limits,
     /// Limits and header fields.
     pub guard: Guard,
-    /// Renders `/metrics`; `None` where nothing collects them.
-    pub metrics: Option<PrometheusHandle>,
+    /// Makes the page of `/metrics`; `None` where nothing collects them.
+    pub metrics: Option<Arc<Scrape>>,
     /// Until then every request is answered 503, and nobody's token is looked at.
     pub prepared: Prepared,
     /// Cancelled when the process is to stop: who waits is answered 202 then.

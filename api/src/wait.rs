@@ -18,7 +18,6 @@ use shared::{
 use crate::{
     prefer::{PREFERENCE_APPLIED, Prefer},
     problem::{Failure, codes},
-    request::Touched,
     state::App,
 };
 
@@ -72,7 +71,6 @@ pub fn finished(operation: &OperationRead, prefer: Prefer) -> Response {
             operation.error.clone().map_or_else(nothing, Failure::from).into_response()
         }
     };
-    response.extensions_mut().insert(Touched(operation.id));
     if let Some(applied) = prefer.applied() {
         response.headers_mut().insert(PREFERENCE_APPLIED.clone(), applied);
     }
@@ -93,7 +91,6 @@ pub fn accepted(operation: &OperationRead, prefer: Prefer) -> Response {
     if let Some(applied) = prefer.applied() {
         headers.insert(PREFERENCE_APPLIED.clone(), applied);
     }
-    response.extensions_mut().insert(Touched(operation.id));
     response
 }
 

@@ -36,6 +36,8 @@ pub struct Commit {
     pub secrets: Vec<SecretChange>,
     /// Hashes of tokens that are accepted from now on, or no longer.
     pub credentials: Vec<CredentialChange>,
+    /// Values of the installation that change.
+    pub installation: Vec<InstallationChange>,
     /// Only if the log is empty: the founding of an installation, which several processes may try at once.
     pub only_on_empty_log: bool,
 }
@@ -62,6 +64,7 @@ impl Commit {
             key: None,
             secrets: vec![],
             credentials: vec![],
+            installation: vec![],
             only_on_empty_log: false,
         }
     }
@@ -190,6 +193,31 @@ pub enum CredentialChange {
         /// `token-…` or `agent-…`.
         subject: String,
     },
+}
+
+/// A change of the installation's values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstallationChange {
+    /// Keep it, in place of what stands there.
+    Put {
+        /// Which.
+        name: String,
+        /// Nothing secret, unless it is sealed.
+        value: String,
+    },
+    /// Forget it.
+    Erase {
+        /// Which.
+        name: String,
+    },
+}
+
+impl InstallationChange {
+    /// A value that is to stand under this name.
+    #[must_use]
+    pub fn put(name: &str, value: &str) -> Self {
+        Self::Put { name: name.to_owned(), value: value.to_owned() }
+    }
 }
 
 /// What a commit got.

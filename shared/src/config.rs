@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     domain::gateway::version::Version,
+    secret::Secret,
     store::{Location, StoreError},
     telemetry::LogFormat,
 };
@@ -20,6 +21,9 @@ pub struct Place {
     /// Database: `sqlite://<file>` or `postgres://…`; by default `sqlite://<data dir>/mission-control.db`.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// File that holds the password for `DATABASE_URL` (PostgreSQL), in place of one in the URL.
+    #[arg(long, global = true, env = "DATABASE_PASSWORD_FILE")]
+    pub database_password_file: Option<PathBuf>,
     /// File of the master key, 64 hex digits; by default `<data dir>/master.key`.
     #[arg(long, global = true, env = "MISSION_CONTROL_MASTER_KEY_FILE")]
     pub master_key_file: Option<PathBuf>,
@@ -43,6 +47,16 @@ pub struct Work {
     /// How often a main agent checks in; 0 writes no heartbeat.
     #[arg(long, env = "AGENT_HEARTBEAT_EVERY", default_value = "30m", value_parser = duration)]
     pub agent_heartbeat_every: Duration,
+    /// How often each registered gateway is probed, at least 1 s; 0 = never.
+    #[arg(long, env = "MONITOR_INTERVAL", default_value = "60s", value_parser = interval)]
+    pub monitor_interval: Duration,
+    /// How often a main agent that does not check in is woken again, each time a model run on the gateway, before it counts
+    /// as offline; 0 = never, and nobody waits for it.
+    #[arg(long, env = "WAKE_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub wake_attempts: u32,
+    /// How long a check-in is waited for after a wake.
+    #[arg(long, env = "CHECK_IN_WAIT", default_value = "30s", value_parser = duration)]
+    pub check_in_wait: Duration,
     /// Folder of the operator's own templates of the agents' files, for example `SOUL.md.j2`.
     #[arg(long, env = "TEMPLATES_DIR")]
     pub templates_dir: Option<PathBuf>,
@@ -75,6 +89,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 30s, 5m or 0"))
 }
 
+/// Reads a duration that is zero or at least a second.
+///
+/// # Errors
+///
+/// A sentence for a person.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() || time >= Duration::from_secs(1) {
+        Ok(time)
+    } else {
+        Err("at least 1s, or 0 for never".to_owned())
+    }
+}
+
 impl Place {
     /// How log lines look.
     #[must_use]
@@ -92,11 +120,19 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Setting`] if the URL names none; it does not repeat the URL.
+    /// [`StoreError::Setting`] if the URL names none, or two passwords are given, and [`StoreError::File`] if the password
+    /// cannot be read; neither repeats URL or password.
     pub fn location(&self) -> Result<Location, StoreError> {
-        self.database_url
-            .as_ref()
-            .map_or_else(|| Ok(Location::Sqlite(self.data_dir.join("mission-control.db"))), |url| url.parse())
+        let Some(url) = &self.database_url else {
+            return Ok(Location::Sqlite(self.data_dir.join("mission-control.db")));
+        };
+        let location: Location = url.parse()?;
+        let Some(path) = &self.database_password_file else { return Ok(location) };
+        let text = std::fs::read_to_string(path).map_err(|error| StoreError::File {
+            path: path.display().to_string(),
+            problem: format!("the database's password cannot be read: {error}"),
+        })?;
+        location.with_password(&Secret::from(text.trim_end_matches(['\r', '\n'])))
     }
 }
 

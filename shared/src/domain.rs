@@ -3,5 +3,6 @@
 //! No IO, no clock, no randomness: time and new ids come in as values.
 
 pub mod gateway;
+pub mod key;
 pub mod organization;
 pub mod queue;

@@ -1,10 +1,11 @@
 //! An event as it is recorded: who, when, where in the log, and the hash that chains it to the one before.
 
+mod stored;
+
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::{
@@ -13,7 +14,9 @@ use crate::{
     upcast::{STEPS, current_version, upcast},
 };
 
-/// The name of a stream: `gateway-<uuid>`, `organization-<uuid>`, `installation` or `queue`.
+pub use stored::StoredEvent;
+
+/// The name of a stream: `gateway-<uuid>`, `organization-<uuid>`, `installation`, `queue` or `key`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StreamId(String);
@@ -29,6 +32,12 @@ impl StreamId {
     #[must_use]
     pub fn queue() -> Self {
         Self("queue".to_owned())
+    }
+
+    /// The stream of the master key.
+    #[must_use]
+    pub fn key() -> Self {
+        Self("key".to_owned())
     }
 
     /// A name read back from the database.
@@ -202,31 +211,10 @@ impl fmt::Debug for Hash {
 }
 
 impl Recorded {
-    /// The hash that this event must have after `previous` (DESIGN.md §4): the tag and the previous hash raw, then
-    /// each field with its length as four big-endian bytes; numbers as decimal ASCII; no organization as length 0.
+    /// The hash that this event must have after `previous`: see [`StoredEvent::hash_after`].
     #[must_use]
     pub fn hash_after(&self, previous: Hash) -> Hash {
-        let organization = self.organization.map(|id| id.to_string()).unwrap_or_default();
-        let fields: [&str; 10] = [
-            &self.position.to_string(),
-            &self.event_id.to_string(),
-            self.stream.as_str(),
-            &self.version.to_string(),
-            &self.event_type,
-            &self.schema_version.to_string(),
-            &organization,
-            &self.recorded_at.timestamp_micros().to_string(),
-            &self.data,
-            &self.metadata,
-        ];
-        let mut digest = Sha256::new();
-        digest.update(b"mc-event-v1");
-        digest.update(previous.0);
-        for field in fields {
-            digest.update(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
-            digest.update(field.as_bytes());
-        }
-        Hash(digest.finalize().into())
+        StoredEvent::from(self).hash_after(previous)
     }
 
     /// Reads the domain event back.
@@ -246,6 +234,20 @@ impl Recorded {
     /// A JSON error for a shape that this program does not know.
     pub fn parse_metadata(&self) -> Result<Metadata, serde_json::Error> {
         serde_json::from_str(&self.metadata)
+    }
+
+    /// The HTTP request that caused it, where one did; nothing else of the metadata is kept.
+    ///
+    /// # Errors
+    ///
+    /// A JSON error for a shape that this program does not know.
+    pub fn request_id(&self) -> Result<Option<String>, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Part {
+            #[serde(default)]
+            request_id: Option<String>,
+        }
+        serde_json::from_str::<Part>(&self.metadata).map(|part| part.request_id)
     }
 
     /// The event as every endpoint shows it (API.md §4).
@@ -316,6 +318,8 @@ pub struct ShownEvent {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
     use crate::clock::from_micros;
 

@@ -136,12 +136,14 @@ pub fn build(
     };
     let mut after = state;
     let mut new_events = vec![];
+    let mut rows = vec![];
     for (event, version) in events.iter().zip(expected + 1..) {
         let occurrence = Occurrence { at, version, request_id: context.request_id.clone() };
         after = after.evolve(event, &occurrence);
+        rows.extend(gateway_rows(&after).map_err(bug)?);
         let operation = match &after {
-            Gateway::Unknown => None,
-            Gateway::Known(known) => Some(known.operation.id),
+            Gateway::Known(known) if !event.is_noticed() => Some(known.operation.id),
+            Gateway::Unknown | Gateway::Known(_) => None,
         };
         let metadata = Metadata {
             actor: context.actor.clone(),
@@ -160,9 +162,7 @@ pub fn build(
         Gateway::Known(known) => Some(known.request.organization_id),
     };
     let mut commit = Commit::new(stream.clone(), organization, expected, at);
-    if !events.is_empty() {
-        commit.rows = gateway_rows(&after).map_err(bug)?;
-    }
+    commit.rows = rows;
     commit.events = new_events;
     Ok(commit)
 }

@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::Clock,
-    commit::{Commit, CredentialChange},
+    commit::{Commit, CredentialChange, InstallationChange},
     domain::organization::{Command, Event, Member, Organization, Refusal, Role, Token},
     envelope::{Actor, Metadata, NewEvent, StreamId},
     ids::{EventId, MemberId, OrganizationId, TokenId},
     secret::Secret,
     store::{CommitError, Store, StoreError},
     token,
-    vault::{Vault, VaultError},
+    vault::{Vault, VaultError, pack, unpack},
     view::organization_rows,
 };
 
@@ -192,17 +192,27 @@ async fn sealed_seed(store: &dyn Store, vault: &Vault, name: &str) -> Result<[u8
     let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
     rand::fill(seed.as_mut_slice());
     let sealed = vault.seal(name, &Secret::new(hex::encode(seed.as_slice())))?;
-    let ours =
-        format!("{}.{}.{}", sealed.key_id, hex::encode(&sealed.nonce), hex::encode(&sealed.ciphertext));
+    let ours = pack(&sealed);
     let stands = store.installation_value(name, Some(&ours)).await?.unwrap_or(ours);
-    let damaged = || VaultError::Sealed { owner: name.to_owned() };
-    let mut parts = stands.split('.');
-    let mut part = || parts.next().ok_or_else(damaged);
-    let key_id = part()?.to_owned();
-    let nonce = hex::decode(part()?).map_err(|_| damaged())?;
-    let ciphertext = hex::decode(part()?).map_err(|_| damaged())?;
-    let clear = vault.open_sealed(name, &crate::commit::Sealed { key_id, nonce, ciphertext })?;
+    let damaged = |_| VaultError::Sealed { owner: name.to_owned() };
+    let clear = vault.open_sealed(name, &unpack(name, &stands)?)?;
     let mut seed = [0_u8; 32];
-    hex::decode_to_slice(clear.expose(), &mut seed).map_err(|_| damaged())?;
+    hex::decode_to_slice(clear.expose(), &mut seed).map_err(damaged)?;
     Ok(seed)
+}
+
+/// The seeds that stand, sealed with the key that seals now.
+///
+/// # Errors
+///
+/// [`VaultError`] if the database fails, or a seed cannot be opened.
+pub async fn resealed_seeds(store: &dyn Store, vault: &Vault) -> Result<Vec<InstallationChange>, VaultError> {
+    let mut changes = vec![];
+    for name in [DEVICE, CHECKPOINT] {
+        if let Some(stands) = store.installation_value(name, None).await? {
+            let seed = vault.open_sealed(name, &unpack(name, &stands)?)?;
+            changes.push(InstallationChange::put(name, &pack(&vault.seal(name, &seed)?)));
+        }
+    }
+    Ok(changes)
 }

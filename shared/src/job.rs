@@ -27,11 +27,15 @@ pub enum Kind {
     RemoveGateway,
     /// Look whether a gateway can be reached, and note it.
     ProbeGateway,
+    /// Look whether a main agent has called.
+    AwaitCheckIn,
+    /// Wake a main agent that did not call.
+    WakeMainAgent,
 }
 
 impl Kind {
     /// Every kind, for the snapshot of stored names.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ProvisionGateway,
         Self::RemoveMainAgent,
         Self::EraseToken,
@@ -41,6 +45,8 @@ impl Kind {
         Self::RemoveMovedAgent,
         Self::RemoveGateway,
         Self::ProbeGateway,
+        Self::AwaitCheckIn,
+        Self::WakeMainAgent,
     ];
 
     /// The stored name.
@@ -56,6 +62,8 @@ impl Kind {
             Self::RemoveMovedAgent => "remove_moved_agent",
             Self::RemoveGateway => "remove_gateway",
             Self::ProbeGateway => "probe_gateway",
+            Self::AwaitCheckIn => "await_check_in",
+            Self::WakeMainAgent => "wake_main_agent",
         }
     }
 }
@@ -77,6 +85,13 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownKind(text.to_owned()))
     }
+}
+
+/// Key of the jobs that wait for an agent's call: they dial nobody, so they must not wait for those who do, nor hold them
+/// up.
+#[must_use]
+pub fn check_in_key(gateway: GatewayId) -> String {
+    format!("check-in:{gateway}")
 }
 
 /// A job, without secrets: only references.

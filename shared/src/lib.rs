@@ -2,16 +2,20 @@
 //!
 //! The map, in the order of use; a module names only modules above it:
 //!
-//! - [`chain`], [`clock`], [`ids`], [`secret`], [`telemetry`]: errors for people, time, identifiers, values that never
-//!   print, logs and metrics.
+//! - [`chain`], [`clock`], [`ids`], [`secret`], [`telemetry`], [`failpoint`]: errors for people, time, identifiers, values
+//!   that never print, logs, where a test lets a process die.
 //! - [`domain`]: pure decisions (`decide`, `evolve`), without IO, clock or randomness.
 //! - [`upcast`], [`envelope`], [`job`], [`problem`], [`view`]: what is recorded, done, answered and shown.
-//! - [`commit`]: one transaction, as a value.
+//! - [`meter`], [`commit`]: what is counted; one transaction, as a value.
 //! - [`store`]: the only place that knows SQL.
-//! - [`config`], [`token`], [`vault`], [`watch`]: settings, credentials, sealing, and waiting for outcomes.
-//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] is the operator's.
-//! - [`checkpoint`], [`verify`], [`rebuild`]: sign the log, prove it, and make the read models of it again.
+//! - [`config`], [`token`], [`vault`], [`presence`], [`watch`], [`scrape`]: settings, credentials, sealing, who is
+//!   there, waiting for outcomes, and the page of metrics.
+//! - [`execute`], [`register`], [`install`]: the road from a command to the log; [`steer`] and [`rotate`] are the
+//!   operator's, [`monitor`] the schedule of probes.
+//! - [`checkpoint`], [`beside`], [`verify`], [`rebuild`]: sign the log, and, on every core, prove it and make the read
+//!   models of it again.
 
+pub mod beside;
 pub mod chain;
 pub mod checkpoint;
 pub mod clock;
@@ -20,12 +24,18 @@ pub mod config;
 pub mod domain;
 pub mod envelope;
 pub mod execute;
+pub mod failpoint;
 pub mod ids;
 pub mod install;
 pub mod job;
+pub mod meter;
+pub mod monitor;
+pub mod presence;
 pub mod problem;
 pub mod rebuild;
 pub mod register;
+pub mod rotate;
+pub mod scrape;
 pub mod secret;
 pub mod steer;
 pub mod store;

@@ -1,6 +1,6 @@
 //! What a POST of a gateway does once it is parsed: the event, its job and its secrets in one commit.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use crate::{
     clock::Clock,
@@ -127,7 +127,8 @@ pub fn secret_owners(gateway: GatewayId) -> [String; 6] {
 ///
 /// An agent that an earlier attempt may have created is removed, and the tokens are kept for a day. A worker that is
 /// in the middle of an attempt removes itself what it has created.
-pub fn after_cancel(commit: &mut Commit, known: &Known, now: DateTime<Utc>) {
+pub fn after_cancel(commit: &mut Commit, known: &Known, context: &Context) {
+    let now = commit.recorded_at;
     let job = |kind, run_at, gateway_key| Job {
         id: JobId::mint(now),
         kind,
@@ -137,7 +138,7 @@ pub fn after_cancel(commit: &mut Commit, known: &Known, now: DateTime<Utc>) {
         run_at,
         attempt: 1,
         created_at: now,
-        traceparent: None,
+        traceparent: context.traceparent.clone(),
     };
     if commit.events.is_empty() {
         return;

@@ -6,15 +6,15 @@ use crate::{
     clock::Clock,
     commit::{Commit, JobChange},
     domain::{
-        gateway::{Gateway, Known, Operation, Phase, operation::Kind as OperationKind},
+        gateway::{CheckIn, Gateway, Known, Operation, Phase, operation::Kind as OperationKind},
         queue::{Changed, Event},
     },
     envelope::{Actor, Metadata, NewEvent, StreamId},
     execute::load,
     ids::{EventId, GatewayId, JobId},
-    job::{Job, Kind},
+    job::{Job, Kind, check_in_key},
     register::TOKEN_KEPT_HOURS,
-    store::{CommitError, Store, StoreError},
+    store::{CommitError, Process, ProcessKind, Store, StoreError},
     view::queue_rows,
 };
 
@@ -27,6 +27,9 @@ pub enum SteerError {
     /// No such job.
     #[error("there is no job {0}; `mission-control jobs list` shows them")]
     NoJob(JobId),
+    /// No such worker.
+    #[error("there is no worker {0}; `mission-control workers list` shows them")]
+    NoWorker(String),
     /// A worker holds it.
     #[error("job {0} runs now; it can be changed when its delivery has ended")]
     Runs(JobId),
@@ -79,6 +82,49 @@ pub async fn resume(store: &dyn Store, clock: &dyn Clock, actor: &Actor) -> Resu
     }
     let event = Event::Resumed { by: actor.name.clone() };
     append(store, clock, actor, (event, None)).await.map(|()| true)
+}
+
+/// Lets a worker end what it does and take no more; `false` if that was asked for already.
+///
+/// # Errors
+///
+/// [`SteerError`]: no such worker, or not written.
+pub async fn drain(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    actor: &Actor,
+    (worker, reason): (&str, &str),
+) -> Result<bool, SteerError> {
+    if find_worker(store, clock, worker).await?.is_to_drain {
+        return Ok(false);
+    }
+    let (worker, by) = (worker.to_owned(), actor.name.clone());
+    let event = Event::WorkerDrained { worker, by, reason: reason.to_owned() };
+    append(store, clock, actor, (event, None)).await.map(|()| true)
+}
+
+/// Lets a worker take jobs again; `false` if it was not to drain.
+///
+/// # Errors
+///
+/// [`SteerError`]: no such worker, or not written.
+pub async fn resume_worker(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    actor: &Actor,
+    worker: &str,
+) -> Result<bool, SteerError> {
+    if !find_worker(store, clock, worker).await?.is_to_drain {
+        return Ok(false);
+    }
+    let event = Event::WorkerResumed { worker: worker.to_owned(), by: actor.name.clone() };
+    append(store, clock, actor, (event, None)).await.map(|()| true)
+}
+
+async fn find_worker(store: &dyn Store, clock: &dyn Clock, worker: &str) -> Result<Process, SteerError> {
+    let mut known = store.processes(clock.now()).await?.into_iter();
+    let found = known.find(|known| known.report.kind == ProcessKind::Worker && known.report.id == worker);
+    found.ok_or_else(|| SteerError::NoWorker(worker.to_owned()))
 }
 
 /// Makes a job that waits due at once.
@@ -229,6 +275,10 @@ pub fn owed(known: &Known, clock: &dyn Clock) -> Vec<Job> {
             OperationKind::Sync => vec![job(Kind::SyncTemplates, now, key)],
             OperationKind::Delete => vec![job(Kind::RemoveGateway, now, key)],
         };
+    }
+    if matches!(known.phase, Phase::Active(..)) && known.check_in == CheckIn::Missed {
+        let key = check_in_key(known.request.gateway);
+        return vec![Job { created_at: now, attempt: 1, ..job(Kind::AwaitCheckIn, now, key) }];
     }
     let Phase::Failed { cleaned } = known.phase else { return vec![] };
     let mut jobs = vec![];

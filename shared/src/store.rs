@@ -4,15 +4,23 @@ mod location;
 mod operate;
 pub mod plan;
 pub mod postgres;
+mod probing;
 mod refused;
+mod registry;
+mod seals;
 pub mod sqlite;
 mod stored;
 mod writer;
 
 pub use location::Location;
-pub use operate::{Checkpoint, Difference, EventFilter, Finished, Operate, Pause, Swap};
+pub use operate::{
+    Backlog, Checkpoint, DUE_COUNTED_MAX, Difference, EventFilter, Finished, Operate, Pause, Swap,
+};
+pub use probing::{DueProbe, NewProbe, ProbeClaim, Probed, Probing, Tidied, Unprobed};
 
 pub use refused::CommitError;
+pub use registry::{FORGOTTEN_AFTER, Orders, Process, ProcessKind, Registry, Report};
+pub use seals::{KEY_CHECK, NEXT_KEY_CHECK, Reseal, Seals};
 
 use std::sync::Arc;
 
@@ -26,6 +34,7 @@ use crate::{
     envelope::{Hash, Recorded, StreamId},
     ids::{AgentId, GatewayId, JobId, LeaseToken, MemberId, OperationId, OrganizationId, TokenId},
     job::{Job, Lease},
+    meter::{self, DatabaseError},
 };
 
 /// Most commits that share a transaction.
@@ -99,10 +108,56 @@ impl StoreError {
         }
     }
 
-    /// Names what was being done when the driver failed.
-    pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self::Database { doing, source }
+    /// Whether the database did not answer in time. Who asks next would most likely wait as long for nothing.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Database { source: sqlx::Error::Io(error), .. } => {
+                error.kind() == std::io::ErrorKind::TimedOut
+            }
+            Self::NotOpen { source } => source.is_silence(),
+            Self::Database { .. }
+            | Self::Closed
+            | Self::Migrate(_)
+            | Self::Unreadable { .. }
+            | Self::File { .. }
+            | Self::Setting { .. } => false,
+        }
     }
+
+    /// Names what was being done when the driver failed, and counts it: every error of a driver comes by here.
+    pub fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| {
+            meter::database_error(kind(&source));
+            Self::Database { doing, source }
+        }
+    }
+}
+
+fn kind(error: &sqlx::Error) -> DatabaseError {
+    if let sqlx::Error::Database(refused) = error {
+        let code = refused.code().unwrap_or_default();
+        return match code.as_ref() {
+            // PostgreSQL's cancelled statement and lock that was not to be had; SQLite's busy file.
+            "57014" | "55P03" | "5" => DatabaseError::Timeout,
+            // PostgreSQL's shut down, crashed, and starting.
+            "57P01" | "57P02" | "57P03" => DatabaseError::Lost,
+            _ => DatabaseError::Refused,
+        };
+    }
+    let is_late = matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut);
+    if is_late || matches!(error, sqlx::Error::PoolTimedOut) {
+        return DatabaseError::Timeout;
+    }
+    let is_lost = matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    );
+    if is_lost { DatabaseError::Lost } else { DatabaseError::Other }
 }
 
 /// Does it again and again while the database is away: at the start of a process that must not end because of that.
@@ -261,7 +316,7 @@ pub struct MemberRow {
 ///
 /// Every method fails with [`StoreError`] when the database does; nothing panics.
 #[async_trait]
-pub trait Store: Operate + std::fmt::Debug + Send + Sync {
+pub trait Store: Operate + Probing + Registry + Seals + std::fmt::Debug + Send + Sync {
     /// Writes a commit, together with others that wait: durable when it returns.
     async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError>;
     /// A whole stream, in order.
@@ -300,8 +355,9 @@ pub trait Store: Operate + std::fmt::Debug + Send + Sync {
     async fn agent(&self, owner: OrganizationId, id: AgentId) -> Result<Option<String>, StoreError>;
     /// A page of an organization's main agents, newest first.
     async fn agents(&self, owner: OrganizationId, limit: u32, offset: u64) -> Result<Page, StoreError>;
-    /// Keeps that an agent called: an observation, not an event.
-    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError>;
+    /// Keeps that an agent called: an observation, not an event. Returns its gateway where the log does not say yet that
+    /// the agent calls. One statement.
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<Option<GatewayId>, StoreError>;
     /// When each of these agents last called, in one query; those that never did are left out.
     async fn check_ins(&self, agents: &[AgentId]) -> Result<Vec<(AgentId, DateTime<Utc>)>, StoreError>;
     /// Every organization, oldest first.

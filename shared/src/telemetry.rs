@@ -1,8 +1,7 @@
-//! Logs and metrics of a process: where they go and how much of them.
+//! Logs of a process: where they go and how much of them. Metrics are in `meter`.
 
 use std::io;
 
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::FilterExt as _, filter::filter_fn, layer::SubscriberExt as _,
@@ -30,9 +29,6 @@ pub enum TelemetryError {
     /// Somebody else started it already.
     #[error("logging was started already")]
     Started(#[source] tracing_subscriber::util::TryInitError),
-    /// The metrics could not be set up.
-    #[error("the metrics could not be set up")]
-    Metrics(#[source] BuildError),
 }
 
 /// Sends log lines to stderr from now on.
@@ -72,24 +68,6 @@ where
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
     *metadata.level() <= Level::INFO || OURS.contains(&root)
-}
-
-/// Collects metrics from now on; the handle renders them for Prometheus.
-///
-/// # Errors
-///
-/// [`TelemetryError::Metrics`] if something else collects them already.
-pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    builder()?.install_recorder().map_err(TelemetryError::Metrics)
-}
-
-fn builder() -> Result<PrometheusBuilder, TelemetryError> {
-    let seconds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
-    let counts = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
-        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &counts))
-        .map_err(TelemetryError::Metrics)
 }
 
 #[cfg(test)]

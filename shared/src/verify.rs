@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    envelope::{Hash, Recorded, StreamId},
+    beside::beside,
+    envelope::{Hash, StoredEvent},
     store::{Head, Store, StoreError},
 };
 
@@ -45,7 +46,7 @@ pub struct Range {
 pub struct Proof {
     last: Head,
     events: u64,
-    versions: HashMap<StreamId, u64>,
+    versions: HashMap<Vec<u8>, i64>,
     is_partial: bool,
     checkpoint: Option<Head>,
 }
@@ -62,26 +63,44 @@ impl Proof {
     /// # Errors
     ///
     /// [`Verdict::Broken`].
-    pub fn take(&mut self, event: &Recorded) -> Result<(), Verdict> {
+    pub fn take(&mut self, event: &StoredEvent) -> Result<(), Verdict> {
         let position = self.last.position + 1;
         let broken = |why: String| Err(Verdict::Broken { position, why });
-        if event.position != position {
+        if u64::try_from(event.position) != Ok(position) {
             return broken(format!("the position is missing; the next event is at {}", event.position));
         }
-        let first = if self.is_partial { event.version } else { 1 };
-        let due = self.versions.get(&event.stream).map_or(first, |last| last + 1);
-        if event.version != due {
-            return broken(format!("version {} of {} where {due} is due", event.version, event.stream));
+        let is_due = if let Some(last) = self.versions.get_mut(&event.stream_id) {
+            *last = last.saturating_add(1);
+            event.stream_version == *last
+        } else {
+            self.versions.insert(event.stream_id.clone(), event.stream_version);
+            self.is_partial || event.stream_version == 1
+        };
+        if !is_due {
+            let (version, stream) = (event.stream_version, event.stream());
+            return broken(format!("version {version} of {stream} is not the one that is due"));
         }
-        self.versions.insert(event.stream.clone(), due);
-        if event.hash != event.hash_after(self.last.hash) {
+        let due = event.hash_after(self.last.hash);
+        if event.hash() != Some(due) {
             return broken("the hash is not that of this event after the one before".to_owned());
         }
-        if self.checkpoint.is_some_and(|end| end.position == position && end.hash != event.hash) {
+        if self.checkpoint.is_some_and(|end| end.position == position && end.hash != due) {
             return broken("the hash is not that of the checkpoint".to_owned());
         }
-        self.last = Head { position, hash: event.hash };
+        self.last = Head { position, hash: due };
         self.events += 1;
+        Ok(())
+    }
+
+    /// Takes one event after the other until one is wrong, or contradicts the head of the log.
+    fn take_all(&mut self, page: &[StoredEvent], head: Head) -> Result<(), Verdict> {
+        for event in page {
+            self.take(event)?;
+            if self.last.position == head.position && self.last.hash != head.hash {
+                let why = "the hash is not that of the head of the log".to_owned();
+                return Err(Verdict::Broken { position: head.position, why });
+            }
+        }
         Ok(())
     }
 
@@ -128,36 +147,46 @@ pub async fn verify_range(
     let head = store.head().await?;
     let mut trusted = Head::default();
     if let Some(before) = range.from.checked_sub(1).filter(|before| *before > 0) {
-        let page = store.log_page(before - 1, 1).await?;
-        let Some(event) = page.first().filter(|event| event.position == before) else {
+        let page = store.stored_page(before - 1, 1).await?;
+        let found = page.first().filter(|event| u64::try_from(event.position) == Ok(before));
+        let Some(hash) = found.and_then(StoredEvent::hash) else {
             let why = "the event is missing, so nothing after it can be proved".to_owned();
             return Ok(Verdict::Broken { position: before, why });
         };
-        trusted = Head { position: before, hash: event.hash };
+        trusted = Head { position: before, hash };
     }
     // A checkpoint of a part that is not read says nothing.
     let checkpoint = range
         .checkpoint
         .filter(|end| end.position > trusted.position && range.to.is_none_or(|to| end.position <= to));
     let mut proof = Proof::after(trusted, checkpoint);
-    loop {
-        let page = store.log_page(proof.last().position, PAGE).await?;
-        if page.is_empty() {
-            break;
-        }
-        for event in &page {
-            if range.to.is_some_and(|to| event.position > to) {
-                return Ok(proof.end(None));
-            }
-            if let Err(broken) = proof.take(event) {
-                return Ok(broken);
-            }
-            if event.position == head.position && event.hash != head.hash {
-                let why = "the hash is not that of the head of the log".to_owned();
-                return Ok(Verdict::Broken { position: event.position, why });
-            }
+    let page_after = |after: u64| {
+        let left = range.to.map_or(u64::MAX, |to| to.saturating_sub(after));
+        store.stored_page(after, u32::try_from(left).map_or(PAGE, |left| left.min(PAGE)))
+    };
+    let mut page = page_after(proof.last().position).await?;
+    while let Some(last) = page.last() {
+        // While the processor is at work on this page, the database is at the next one.
+        let after = u64::try_from(last.position).unwrap_or(0);
+        let taken = beside(move || {
+            let taken = proof.take_all(&page, head);
+            (proof, taken)
+        });
+        let (next, taken) = tokio::join!(page_after(after), taken);
+        let taken = taken?;
+        proof = taken.0;
+        if let Err(broken) = taken.1 {
+            return Ok(broken);
         }
         progress(proof.last().position);
+        page = next?;
+    }
+    let last = proof.last().position;
+    // Whatever was appended meanwhile, the head was moved along with it.
+    let now = if last > head.position { store.head().await? } else { head };
+    if last > now.position {
+        let why = format!("the head of the log is at {}, before this event", now.position);
+        return Ok(Verdict::Broken { position: now.position + 1, why });
     }
     let end = range.to.map_or(head, |to| Head { position: to.min(head.position), ..head });
     Ok(proof.end(Some(end)))

@@ -10,7 +10,7 @@ use crate::{
     clock::rfc3339,
     domain::{
         gateway::{
-            End, Gateway, Kind, Known, Phase,
+            CheckIn, End, Gateway, Kind, Known, Phase,
             failure::{Code, Failure},
         },
         organization::{self, Organization, Role},
@@ -100,6 +100,13 @@ pub enum Row {
     },
     /// The queue is paused since then, by somebody, for a reason; `None` once it runs again.
     QueuePause(Option<(DateTime<Utc>, String, String)>),
+    /// A worker takes no more jobs since then, because of somebody, for a reason; `None` once it may again.
+    WorkerDrain {
+        /// Which.
+        worker: String,
+        /// Since when, by whom, why.
+        drain: Option<(DateTime<Utc>, String, String)>,
+    },
 }
 
 /// A gateway as every endpoint shows it: the ten documented fields first, in the documented order, then ours.
@@ -128,13 +135,14 @@ pub struct GatewayRead {
     pub created_at: String,
     /// When one of the fields above last changed.
     pub updated_at: String,
-    /// `active` or `deleting`.
+    /// `active`; `degraded`: it is there and cannot be used; `offline`: it was not reached three times in a row; or
+    /// `deleting`.
     pub status: String,
     /// As the gateway told it.
     pub runtime_version: Option<String>,
     /// Whether a gateway token is kept.
     pub has_token: bool,
-    /// Why the last change failed.
+    /// Why it cannot be used now, or else why the last change failed.
     pub last_error: Option<String>,
     /// The stream's version, and the entity tag.
     pub revision: u64,
@@ -263,11 +271,12 @@ pub struct AgentRead {
     pub is_gateway_main: bool,
     /// What people call it.
     pub name: String,
-    /// `provisioned`: we wrote it; `checked_in`: it called as well.
+    /// `provisioned`: we wrote it; `checked_in`: it called as well; `missed_check_in`: it was woken, did not call, and is
+    /// woken again; `offline`: it did not call however often it was woken.
     pub status: String,
     /// RFC 3339.
     pub provisioned_at: String,
-    /// RFC 3339; null until it checks in.
+    /// RFC 3339, its last call; null until it checks in.
     pub checked_in_at: Option<String>,
     /// RFC 3339.
     pub created_at: String,
@@ -284,14 +293,18 @@ pub fn gateway_rows(gateway: &Gateway) -> Result<Vec<Row>, serde_json::Error> {
     let Gateway::Known(known) = gateway else { return Ok(vec![]) };
     let organization = known.request.organization_id;
     let status = status(known);
-    let mut rows = vec![Row::Operation {
-        id: known.operation.id,
-        organization,
-        gateway: known.request.gateway,
-        status,
-        created_at: known.operation.requested_at,
-        document: serde_json::to_string(&operation(known, status))?,
-    }];
+    let mut rows = vec![];
+    // What was answered stays what was answered, whatever becomes of the gateway later.
+    if known.operation.ended_at.is_none_or(|ended_at| ended_at == known.revision) {
+        rows.push(Row::Operation {
+            id: known.operation.id,
+            organization,
+            gateway: known.request.gateway,
+            status,
+            created_at: known.operation.requested_at,
+            document: serde_json::to_string(&operation(known, status))?,
+        });
+    }
     let (id, agent) = (known.request.gateway, known.request.gateway_agent_id);
     if let Some(read) = gateway_read(known) {
         let (created_at, document) = (known.requested_at, serde_json::to_string(&read)?);
@@ -319,7 +332,7 @@ fn status(known: &Known) -> &'static str {
 #[must_use]
 pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
     let (verified, status) = match &known.phase {
-        Phase::Active(verified, _) => (verified, "active"),
+        Phase::Active(verified, _) => (verified, known.health().status()),
         Phase::Deleting { verified, .. } => (verified, "deleting"),
         Phase::Requested
         | Phase::AwaitingPairing { .. }
@@ -328,9 +341,9 @@ pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
         | Phase::Failed { .. }
         | Phase::Deleted => return None,
     };
-    let last_error = match &known.operation.end {
-        End::Failed(failure, _) => Some(failure.detail.clone()),
-        End::Open | End::Succeeded | End::Cancelled { .. } => None,
+    let last_error = match (&known.ailment, &known.operation.end) {
+        (Some((_, failure)), _) | (None, End::Failed(failure, _)) => Some(failure.detail.clone()),
+        (None, End::Open | End::Succeeded | End::Cancelled { .. }) => None,
     };
     let request = &known.request;
     Some(GatewayRead {
@@ -354,15 +367,19 @@ pub fn gateway_read(known: &Known) -> Option<GatewayRead> {
 
 fn agent_read(known: &Known) -> AgentRead {
     let provisioned_at = rfc3339(known.provisioned_at.unwrap_or(known.requested_at));
+    let checked_in_at = match known.check_in {
+        CheckIn::In { at } => Some(rfc3339(at)),
+        CheckIn::Expected | CheckIn::Missed | CheckIn::Offline => None,
+    };
     AgentRead {
         id: known.request.gateway_agent_id,
         gateway_id: known.request.gateway,
         board_id: None,
         is_gateway_main: true,
         name: format!("{} main agent", known.request.name),
-        status: "provisioned".to_owned(),
+        status: known.check_in.status().to_owned(),
         provisioned_at: provisioned_at.clone(),
-        checked_in_at: None,
+        checked_in_at,
         created_at: rfc3339(known.requested_at),
         updated_at: rfc3339(known.changed_at.max(known.provisioned_at.unwrap_or(known.requested_at))),
     }
@@ -478,6 +495,13 @@ pub fn queue_rows(event: &queue::Event, at: DateTime<Utc>) -> Vec<Row> {
     match event {
         queue::Event::Paused { by, reason } => vec![Row::QueuePause(Some((at, by.clone(), reason.clone())))],
         queue::Event::Resumed { .. } => vec![Row::QueuePause(None)],
+        queue::Event::WorkerDrained { worker, by, reason } => {
+            let drain = Some((at, by.clone(), reason.clone()));
+            vec![Row::WorkerDrain { worker: worker.clone(), drain }]
+        }
+        queue::Event::WorkerResumed { worker, .. } => {
+            vec![Row::WorkerDrain { worker: worker.clone(), drain: None }]
+        }
         queue::Event::JobRetried(_) | queue::Event::JobCancelled(_) => vec![],
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::{envelope::Recorded, ids::OperationId, store::Store, view::is_finished};
 
@@ -41,6 +41,7 @@ pub struct Waiters {
     registry: Arc<Mutex<Registry>>,
     most: usize,
     feed: broadcast::Sender<Arc<Recorded>>,
+    has_begun: watch::Sender<bool>,
 }
 
 /// A place in the queue of an operation; dropping it gives the place up.
@@ -56,12 +57,17 @@ impl Waiters {
     /// At most `most` may wait at once.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { registry: Arc::default(), most, feed: broadcast::Sender::new(FEED_EVENTS_MAX) }
+        let feed = broadcast::Sender::new(FEED_EVENTS_MAX);
+        Self { registry: Arc::default(), most, feed, has_begun: watch::Sender::new(false) }
     }
 
     /// Follows the log from now on; a receiver that is more than [`FEED_EVENTS_MAX`] behind is told so.
-    #[must_use]
-    pub fn feed(&self) -> Feed {
+    ///
+    /// Waits until the tailer knows where it begins, which takes as long as the database is away: what is recorded before
+    /// that is told to nobody, so that whoever reads the log after this has returned misses nothing between the two.
+    pub async fn feed(&self) -> Feed {
+        // Fails only if the sender is gone, and that is in `self`.
+        let _ = self.has_begun.subscribe().wait_for(|has_begun| *has_begun).await;
         self.feed.subscribe()
     }
 
@@ -133,6 +139,7 @@ impl Waiters {
             // The first read may come late, when the database did: who waits since before it is looked up once.
             let head = store.head().await?.position;
             self.tell_finished(store, &self.waited_for()).await?;
+            self.has_begun.send_replace(true);
             *after.insert(head)
         };
         loop {

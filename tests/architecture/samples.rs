@@ -6,6 +6,7 @@ use serde_json::Value;
 use shared::{
     domain::{
         gateway::{self, change, failure::*, patience::Patience, sync},
+        key,
         organization::{self, Member, Role, Token},
         queue,
     },
@@ -58,6 +59,10 @@ fn main_agent() -> gateway::event::MainAgent {
     }
 }
 
+fn ailment() -> Box<gateway::health::Ailment> {
+    Box::new(gateway::health::Ailment { failure: failure(), misses: 3 })
+}
+
 fn changes() -> change::Changes {
     change::Changes {
         name: Some(text()),
@@ -69,6 +74,7 @@ fn changes() -> change::Changes {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one of each event")]
 fn of_gateways() -> Vec<gateway::Event> {
     use gateway::Event;
     let (operation, patience, by) = (id(), Patience::Background, text());
@@ -137,6 +143,13 @@ fn of_gateways() -> Vec<gateway::Event> {
         Event::DeletionRequested { operation, patience, force: false, by },
         Event::Deleted { removed: vec![text()], left: vec![text()], why: Some(text()) },
         Event::DeletionFailed { failure: failure(), code, attempts: 1 },
+        Event::WentOffline(ailment()),
+        Event::Degraded(ailment()),
+        Event::CameOnline { latency_ms: 1 },
+        Event::VersionChanged { from: text(), verified: verified() },
+        Event::MainAgentCheckedIn { at: time() },
+        Event::MainAgentMissedCheckIn { waited_ms: 1 },
+        Event::MainAgentWentOffline { wakes: 1, why: text() },
         Event::SecretErased { which: text(), why: text() },
     ]
 }
@@ -166,8 +179,18 @@ fn of_the_queue() -> Vec<queue::Event> {
     vec![
         Event::Paused { by: text(), reason: text() },
         Event::Resumed { by: text() },
+        Event::WorkerDrained { worker: text(), by: text(), reason: text() },
+        Event::WorkerResumed { worker: text(), by: text() },
         Event::JobRetried(changed()),
         Event::JobCancelled(changed()),
+    ]
+}
+
+fn of_the_key() -> Vec<key::Event> {
+    use key::Event;
+    vec![
+        Event::RotationBegun { from: text(), to: text(), by: text() },
+        Event::Rotated { from: text(), to: text(), secrets: 1, by: text() },
     ]
 }
 
@@ -176,6 +199,7 @@ fn written() -> Vec<(String, u32, Value)> {
     let gateways = of_gateways().into_iter().map(serde_json::to_value);
     let organizations = of_organizations().into_iter().map(serde_json::to_value);
     let queue = of_the_queue().into_iter().map(serde_json::to_value);
+    let key = of_the_key().into_iter().map(serde_json::to_value);
     let metadata = shared::envelope::Metadata {
         actor: shared::envelope::Actor::command_line(),
         operation: None,
@@ -186,7 +210,8 @@ fn written() -> Vec<(String, u32, Value)> {
         worker_id: None,
         attempt: None,
     };
-    let events = gateways.chain(organizations).chain(queue).map(|event| event.expect("an event is JSON"));
+    let events =
+        gateways.chain(organizations).chain(queue).chain(key).map(|event| event.expect("an event is JSON"));
     let stored = events.map(|event| NewEvent::new(id(), &event, &metadata).expect("an event can be stored"));
     stored
         .map(|new| {
@@ -238,6 +263,7 @@ fn every_event_has_an_example() {
     let mut names: Vec<&str> = gateway::Event::NAMES.to_vec();
     names.extend(organization::Event::NAMES);
     names.extend(queue::Event::NAMES);
+    names.extend(key::Event::NAMES);
     let written = written();
     let examples: Vec<&str> = written.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(examples, names);
@@ -267,7 +293,8 @@ fn every_sample_ever_written_still_reads() {
             };
             let reads = event.event::<gateway::Event>().is_ok()
                 || event.event::<organization::Event>().is_ok()
-                || event.event::<queue::Event>().is_ok();
+                || event.event::<queue::Event>().is_ok()
+                || event.event::<key::Event>().is_ok();
             assert!(reads, "{} does not read any more", path.display());
             read += 1;
         }

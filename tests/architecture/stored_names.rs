@@ -1,7 +1,7 @@
 //! Names that are stored or sent. A row, a consumer or a script may hold one: a change here needs all of them to follow.
 
 use api::problem::codes;
-use shared::domain::{gateway, organization, queue};
+use shared::domain::{gateway, key, organization, queue};
 use shared::job::Kind;
 
 #[test]
@@ -11,6 +11,7 @@ fn stored_names_are_pinned() {
         ("gateway events", list(gateway::Event::NAMES.to_vec())),
         ("organization events", list(organization::Event::NAMES.to_vec())),
         ("queue events", list(queue::Event::NAMES.to_vec())),
+        ("key events", list(key::Event::NAMES.to_vec())),
         ("jobs", list(Kind::ALL.iter().map(|kind| kind.as_str()).collect())),
         ("problem codes", list(codes::ALL.iter().map(|entry| entry.code).collect())),
     ];

@@ -20,9 +20,9 @@ use shared::{
         failure::{Cause, Failure, Stage},
         patience::Patience,
     },
-    envelope::{Actor, StreamId},
+    envelope::{Actor, NewEvent, StreamId},
     execute::{Context, build},
-    ids::{AgentId, GatewayId, JobId, OperationId, OrganizationId},
+    ids::{AgentId, EventId, GatewayId, JobId, OperationId, OrganizationId},
     job::{Kind, Lease},
     store::{Claim, Store},
     vault::Vault,
@@ -110,13 +110,12 @@ async fn fill(store: &Arc<dyn Store>, jobs: usize) {
     }
 }
 
+/// Every event is written by a commit of this store, which tells its position once it is durable.
 async fn until_there_are(store: &dyn Store, events: u64) {
-    let written = async {
-        while store.head().await.expect("the log is there").position < events {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, written).await.expect("the jobs end in time");
+    let mut positions = store.positions();
+    let written = positions.wait_for(|position| *position >= events);
+    let reached = tokio::time::timeout(LIMIT, written).await.expect("the jobs end in time");
+    drop(reached.expect("the store is open"));
 }
 
 /// Jobs per second that are claimed, run as tasks that do nothing, and ended with an event: the queue without a job.
@@ -131,13 +130,19 @@ pub(crate) async fn no_ops_per_second(store: &Arc<dyn Store>, jobs: usize) -> f6
     float(jobs) / elapsed.as_secs_f64()
 }
 
+/// Claims as the product's worker does.
 async fn claim_all(store: Arc<dyn Store>, jobs: usize) {
+    // What happened is the same for each; only the id is the event's own.
+    let ended = failed_registration(true).0.events.pop().expect("it ends with an event");
+    let most = worker::jobs::claimed_at_once(PERMITS);
     let permits = Arc::new(Semaphore::new(usize::try_from(PERMITS).unwrap_or(1)));
     let mut claimed = 0;
     while claimed < jobs {
         let first = Arc::clone(&permits).acquire_owned().await.expect("it is not closed");
         let mut free = vec![first];
-        while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+        while free.len() < most
+            && let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
+        {
             free.push(permit);
         }
         let wanted = u32::try_from(free.len()).unwrap_or(1);
@@ -145,20 +150,20 @@ async fn claim_all(store: Arc<dyn Store>, jobs: usize) {
             Claim { worker: "bench".to_owned(), permits: wanted, lease: LEASE, now: SystemClock.now() };
         for lease in store.claim(claim).await.expect("jobs are claimed") {
             claimed += 1;
-            let (store, permit) = (Arc::clone(&store), free.pop());
+            let (store, permit, ended) = (Arc::clone(&store), free.pop(), ended.clone());
             tokio::spawn(async move {
-                let ended = store.commit(no_op(&lease)).await;
-                ended.expect("the outcome is taken");
+                let taken = store.commit(no_op(&lease, ended)).await;
+                taken.expect("the outcome is taken");
                 drop(permit);
             });
         }
     }
 }
 
-fn no_op(lease: &Lease) -> Commit {
+fn no_op(lease: &Lease, ended: NewEvent) -> Commit {
     let at = SystemClock.now();
     let mut commit = Commit::new(StreamId::from(lease.job.gateway), None, 2, at);
-    commit.events = failed_registration(true).0.events.split_off(1);
+    commit.events = vec![NewEvent { event_id: EventId::mint(at), ..ended }];
     commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then: Then::Delete });
     commit
 }

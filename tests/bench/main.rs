@@ -14,6 +14,7 @@ mod database;
 mod floor;
 mod http;
 mod jobs;
+mod log;
 mod numbers;
 mod processes;
 mod report;
@@ -34,7 +35,7 @@ struct Arguments {
     /// Each measurement for a fraction of its time: to see that it works, not to judge by.
     #[arg(long)]
     quick: bool,
-    /// Only these; all of them by default.
+    /// Only these; by default all but `log`, which takes some minutes by itself.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Section>,
     #[command(subcommand)]
@@ -74,7 +75,12 @@ jobs        `no-op`: jobs that are claimed, started as tasks, and ended in a com
             the return of the commit (of another store on the same database) to the start of the job in an idle worker;
             stock is notified and looks every 500 ms.
 waiting     10,000 clients that wait for 500 operations on a server without a worker: growth of its RSS per client, and
-            transactions of the database per second, against the same server without a client. PostgreSQL.";
+            transactions of the database per second, against the same server without a client. PostgreSQL.
+log         A million events (100,000 with --quick), made by the core and the store. `raw scan`: every column of every
+            event in order, in one query, by the same driver in this process. `verify`, `rebuild` and `export`: the
+            sub-commands as real processes, from exec to exit; `memory` is the most that the process ever had. `reads`:
+            GET of one gateway by 4 clients that pause 5 ms between two reads, alone and beside a rebuild. `longest
+            commit`: of registrations every 20 ms, answered when they are recorded, beside another rebuild.";
 
 #[tokio::main]
 async fn main() {

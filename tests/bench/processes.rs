@@ -68,6 +68,8 @@ impl Server {
             .env("LISTEN_ADDR", address.to_string())
             .env("RUST_LOG", "error")
             .envs(UNLIMITED)
+            .env("MONITOR_INTERVAL", "0")
+            .env("WAKE_ATTEMPTS", "0")
             .envs(start.settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -94,6 +96,11 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.as_ref().expect("it is taken when the server stops").path()
     }
 
     pub(crate) async fn connect(&self) -> std::io::Result<Http> {
@@ -153,7 +160,7 @@ pub(crate) fn syncs(file: &Path) -> f64 {
 }
 
 /// The server beside this program, built as this one was.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let build = || {
         let own = std::env::current_exe().expect("this program knows where it is");

@@ -12,7 +12,7 @@ use crate::{
     database::Database,
     floor::{self, Script},
     http::Http,
-    jobs,
+    jobs, log,
     numbers::{float, repeat, rounds},
     processes::{Gateway, Server, Start, syncs, tool},
     report::{Aim, Report},
@@ -27,6 +27,7 @@ pub(crate) enum Section {
     Commits,
     Jobs,
     Waiting,
+    Log,
 }
 
 const CLIENTS: [usize; 4] = [1, 8, 32, 128];
@@ -49,7 +50,9 @@ impl Bench {
 
     pub(crate) async fn run(&self, only: &[Section], report: &mut Report) {
         for section in Section::value_variants() {
-            if !only.is_empty() && !only.contains(section) {
+            let is_asked_for =
+                if only.is_empty() { *section != Section::Log } else { only.contains(section) };
+            if !is_asked_for {
                 continue;
             }
             eprintln!("{section:?}");
@@ -62,6 +65,10 @@ impl Bench {
                 Section::Commits => self.commits(report).await,
                 Section::Jobs => self.jobs(report).await,
                 Section::Waiting => self.waiting(report).await,
+                Section::Log => {
+                    let events = 1_000_000 / u64::try_from(self.share).unwrap_or(1);
+                    log::measure(&self.database, events, self.time, report).await;
+                }
             }
         }
     }

@@ -1,16 +1,16 @@
 //! The log for operators: filtered pages, turns, checkpoints, what waits without a job, a paused queue.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use harness::databases::TestStore;
 use shared::{
-    commit::{Commit, JobChange},
-    envelope::{Recorded, StreamId},
+    commit::JobChange,
+    envelope::StreamId,
     store::{Claim, CommitError, EventFilter},
     view::Row,
 };
 
-use crate::{append, at, backends, event, fleets, gateway, job, organization, soon};
+use crate::{append, at, backends, gateway, job, organization};
 
 async fn positions(test: &TestStore, filter: &EventFilter, after: u64, limit: u32) -> Vec<u64> {
     let page = test.store.events(filter, after, limit).await.unwrap();
@@ -141,44 +141,11 @@ async fn what_waits_without_a_job_is_found() {
     }
 }
 
-/// Follows the log as a tailer does, until it has seen so many events.
-async fn tail(store: Arc<dyn shared::store::Store>, wanted: usize) -> Vec<Recorded> {
-    let mut seen: Vec<Recorded> = vec![];
-    let mut positions = store.positions();
-    while seen.len() < wanted {
-        let _ = tokio::time::timeout(Duration::from_millis(100), positions.changed()).await;
-        let after = seen.last().map_or(0, |last| last.position);
-        seen.extend(store.log_page(after, 100).await.unwrap());
-    }
-    seen
-}
-
 #[tokio::test]
-async fn every_reader_sees_the_same_sequence_whatever_the_writers_do() {
-    for (name, fleet) in fleets(4).await {
-        let of = |number: usize| Arc::clone(&fleet.stores[number % fleet.stores.len()]);
-        let readers: Vec<_> = (0..8).map(|number| tokio::spawn(tail(of(number), 64 * 8))).collect();
-        let writers = (0..64_usize).map(|writer| {
-            let store = of(writer);
-            tokio::spawn(async move {
-                for version in 0..8_u64 {
-                    let stream = u128::try_from(writer).unwrap();
-                    let mut commit: Commit = append(stream, version, 0);
-                    commit.events = vec![event(stream * 100 + u128::from(version) + 1)];
-                    store.commit(commit).await.unwrap();
-                }
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            soon(writer).await.unwrap();
-        }
-        let mut sequences = HashSet::new();
-        for reader in readers {
-            let seen = soon(reader).await.unwrap();
-            let positions: Vec<u64> = seen.iter().map(|event| event.position).collect();
-            assert_eq!(positions, (1..=512).collect::<Vec<_>>(), "{name}");
-            sequences.insert(seen.iter().map(|event| event.hash.to_string()).collect::<String>());
-        }
-        assert_eq!(sequences.len(), 1, "{name}");
+async fn a_database_that_several_hosts_share_tells_its_time() {
+    for (name, test) in backends().await {
+        test.set_time(at(5)).await;
+        let due = (name != "sqlite").then(|| at(5));
+        assert_eq!(test.store.time().await.unwrap(), due, "{name}");
     }
 }

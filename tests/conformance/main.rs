@@ -1,14 +1,25 @@
 //! What every store does, written against the trait. A backend is one line in [`backends`].
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a broken store must stop the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken store must stop the test"
+)]
 
 mod commits;
 mod fleet;
 mod log;
 mod long_queue;
 mod outage;
+mod probes;
 mod proofs;
 mod queue;
+mod random;
+mod readers;
 mod rebuilds;
+mod registry;
+mod rotation;
 mod views;
 
 use std::{future::Future, sync::Arc, time::Duration};

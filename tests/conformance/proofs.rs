@@ -1,10 +1,16 @@
 //! What was changed behind the store's back is found, whatever it is; and a cut end by whoever kept a checkpoint.
 
+use std::cell::Cell;
+
 use harness::databases::TestStore;
+use proptest::{
+    prelude::any,
+    test_runner::{Config, RngSeed, TestRunner},
+};
 use shared::{
     checkpoint::{Kept, latest, sign},
     clock::SystemClock,
-    envelope::Hash,
+    envelope::{Hash, StoredEvent},
     store::Head,
     vault::Vault,
     verify::{Proof, Range, Verdict, verify, verify_range},
@@ -13,6 +19,8 @@ use shared::{
 use crate::{append, backends};
 
 const EVENTS: u64 = 8;
+/// More than any column here has.
+const BITS_MAX: usize = 10_000;
 
 async fn fill(test: &TestStore) {
     for number in 1..=EVENTS {
@@ -29,64 +37,168 @@ async fn broken_at(test: &TestStore) -> Option<u64> {
     }
 }
 
-#[tokio::test]
-async fn every_flipped_bit_of_data_and_metadata_is_found() {
-    for (name, test) in backends().await {
-        fill(&test).await;
-        let log = test.store.log_page(0, 100).await.unwrap();
-        for (at, event) in log.iter().enumerate() {
-            let before = at.checked_sub(1).map_or(Head::default(), |before| Head {
-                position: log[before].position,
-                hash: log[before].hash,
-            });
-            let is_found = |changed| Proof::after(before, None).take(&changed).is_err();
-            assert!(!is_found(event.clone()), "{name}: {event:?} is as it was written");
-            let flips = |text: &str| {
-                let flip = |(byte, bit): (usize, u8)| {
-                    let mut bytes = text.as_bytes().to_vec();
-                    bytes[byte] ^= 1 << bit;
-                    String::from_utf8(bytes).unwrap()
-                };
-                let bits = (0..text.len()).flat_map(|byte| (0..7).map(move |bit| (byte, bit)));
-                bits.map(flip).collect::<Vec<String>>()
+/// The columns of the log that hold text, and those that hold a number.
+const TEXTS: [&str; 7] =
+    ["event_id", "stream_id", "event_type", "organization_id", "data", "metadata", "hash"];
+const NUMBERS: [&str; 4] = ["position", "stream_version", "schema_version", "recorded_at"];
+
+/// One bit of one column of one event.
+fn flip(event: &StoredEvent, column: usize, bit: usize) -> Option<StoredEvent> {
+    let mut changed = event.clone();
+    let text = match column {
+        0 => &mut changed.event_id,
+        1 => &mut changed.stream_id,
+        2 => &mut changed.event_type,
+        3 => changed.organization_id.as_mut()?,
+        4 => &mut changed.data,
+        5 => &mut changed.metadata,
+        6 => &mut changed.hash,
+        _ => {
+            let number = match column {
+                7 => &mut changed.position,
+                8 => &mut changed.stream_version,
+                9 => &mut changed.schema_version,
+                _ => &mut changed.recorded_at,
             };
-            for data in flips(&event.data) {
-                let mut changed = event.clone();
-                changed.data = data;
-                assert!(is_found(changed), "{name}");
-            }
-            for metadata in flips(&event.metadata) {
-                let mut changed = event.clone();
-                changed.metadata = metadata;
-                assert!(is_found(changed), "{name}");
-            }
+            *number ^= 1_i64.checked_shl(u32::try_from(bit).ok()?)?;
+            return Some(changed);
         }
-    }
+    };
+    *text.get_mut(bit / 8)? ^= 1 << (bit % 8);
+    Some(changed)
 }
 
 #[tokio::test]
-async fn a_changed_row_is_found_in_the_database() {
+async fn every_flipped_bit_of_every_column_is_found() {
     for (name, test) in backends().await {
         fill(&test).await;
+        let log = test.store.stored_page(0, 100).await.unwrap();
+        let mut before = Head::default();
+        for event in &log {
+            let is_found = |changed| Proof::after(before, None).take(&changed).is_err();
+            assert!(!is_found(event.clone()), "{name}: {event:?} is as it was written");
+            for (column, what) in TEXTS.iter().chain(&NUMBERS).enumerate() {
+                let flipped = (0..BITS_MAX).map_while(|bit| flip(event, column, bit));
+                let found: Vec<bool> = flipped.map(is_found).collect();
+                assert!(found.len() >= 16 && found.iter().all(|found| *found), "{name}: {what}");
+            }
+            before = Head { position: before.position + 1, hash: event.hash().unwrap() };
+        }
+        assert_eq!(before, test.store.head().await.unwrap(), "{name}");
+    }
+}
+
+/// As a statement writes it.
+fn text_literal(name: &str, bytes: &[u8]) -> String {
+    match name {
+        "sqlite" => format!("cast(x'{}' as text)", hex::encode(bytes)),
+        _ => format!("convert_from('\\x{}', 'UTF8')", hex::encode(bytes)),
+    }
+}
+
+fn hash_literal(name: &str, bytes: &[u8]) -> String {
+    match name {
+        "sqlite" => format!("x'{}'", hex::encode(bytes)),
+        _ => format!("decode('{}', 'hex')", hex::encode(bytes)),
+    }
+}
+
+/// A statement that flips one bit in the database, and what undoes it.
+///
+/// A text becomes one that is no UTF-8 any more where
+/// the database takes that.
+fn flip_in_database(name: &str, event: &StoredEvent, column: usize, bit: usize) -> Option<[String; 2]> {
+    let changed = flip(event, column, bit)?;
+    let literal = |of: &StoredEvent| {
+        let text = |bytes: &[u8]| text_literal(name, bytes);
+        Some(match column {
+            0 => text(&of.event_id),
+            1 => text(&of.stream_id),
+            2 => text(&of.event_type),
+            3 => text(of.organization_id.as_deref()?),
+            4 => text(&of.data),
+            5 => text(&of.metadata),
+            6 => hash_literal(name, &of.hash),
+            7 => of.position.to_string(),
+            8 => of.stream_version.to_string(),
+            9 => of.schema_version.to_string(),
+            _ => of.recorded_at.to_string(),
+        })
+    };
+    let column = *TEXTS.iter().chain(&NUMBERS).nth(column)?;
+    let set = |value: String, at: i64| format!("update events set {column} = {value} where position = {at}");
+    Some([set(literal(&changed)?, event.position), set(literal(event)?, changed.position)])
+}
+
+#[test]
+fn a_flipped_bit_is_found_in_the_database_wherever_it_is() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let filled = runtime.block_on(async {
+        let mut filled = vec![];
+        for (name, test) in backends().await {
+            fill(&test).await;
+            let log = test.store.stored_page(0, 100).await.unwrap();
+            filled.push((name, test, log));
+        }
+        filled
+    });
+    let columns = TEXTS.len() + NUMBERS.len();
+    let config =
+        Config { cases: 300, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Config::default() };
+    let which = (0..usize::try_from(EVENTS).unwrap(), 0..columns, any::<usize>());
+    let flipped_there = Cell::new(0);
+    let run = TestRunner::new(config).run(&which, |(at, column, bit)| {
+        for (name, test, log) in &filled {
+            let event = &log[at];
+            let bits = (0..BITS_MAX).take_while(|bit| flip(event, column, *bit).is_some()).count();
+            let flipped = flip_in_database(name, event, column, bit % bits);
+            let Some([change, undo]) = flipped else { panic!("{column} has a bit {bit}") };
+            runtime.block_on(async {
+                // A unique key, or a text that is none, is refused by the database itself.
+                if test.try_execute(&change).await {
+                    let due = u64::try_from(at).unwrap() + 1;
+                    assert_eq!(broken_at(test).await, Some(due), "{name}: {change}");
+                    assert!(test.try_execute(&undo).await, "{name}: {undo}");
+                    flipped_there.set(flipped_there.get() + 1);
+                }
+                assert_eq!(broken_at(test).await, None, "{name}: after {undo}");
+            });
+        }
+        Ok(())
+    });
+    run.unwrap();
+    assert!(flipped_there.get() > 400, "most of them were there to be found");
+}
+
+#[tokio::test]
+async fn another_order_and_a_changed_head_are_found() {
+    for (name, test) in backends().await {
+        fill(&test).await;
+        let swap = async |one: u64, other: u64| {
+            for (from, to) in [(one, 1_000), (other, one), (1_000, other)] {
+                test.execute(&format!("update events set position = {to} where position = {from}")).await;
+            }
+        };
+        for one in 1..EVENTS {
+            for other in one + 1..=EVENTS {
+                swap(one, other).await;
+                assert_eq!(broken_at(&test).await, Some(one), "{name}: {one} and {other} changed places");
+                swap(one, other).await;
+            }
+        }
         assert_eq!(broken_at(&test).await, None, "{name}");
-        for (change, undo) in [
-            ("data = '{ }'", "data = '{}'"),
-            ("metadata = metadata || ' '", "metadata = rtrim(metadata)"),
-            ("event_type = 'GatewayCreates'", "event_type = 'GatewayCreated'"),
-            ("schema_version = 2", "schema_version = 1"),
-            ("stream_version = 99", "stream_version = 2"),
-            ("recorded_at = recorded_at + 1", "recorded_at = recorded_at - 1"),
-        ] {
-            let at_four = |set: &str| format!("update events set {set} where position = 4");
-            test.execute(&at_four(change)).await;
-            assert_eq!(broken_at(&test).await, Some(4), "{name}: {change}");
-            test.execute(&at_four(undo)).await;
-            assert_eq!(broken_at(&test).await, None, "{name}: {undo}");
+        let head = test.store.head().await.unwrap();
+        for bit in 0..256_usize {
+            let mut hash = head.hash.0;
+            hash[bit / 8] ^= 1 << (bit % 8);
+            test.execute(&format!("update log_head set hash = {}", hash_literal(name, &hash))).await;
+            assert_eq!(broken_at(&test).await, Some(EVENTS), "{name}: bit {bit} of the head's hash");
         }
-        for (from, to) in [(3, 1_000), (5, 3), (1_000, 5)] {
-            test.execute(&format!("update events set position = {to} where position = {from}")).await;
-        }
-        assert_eq!(broken_at(&test).await, Some(3), "{name}: two events changed places");
+        test.execute(&format!("update log_head set hash = {}", hash_literal(name, &head.hash.0))).await;
+        test.execute("update log_head set position = position + 4").await;
+        assert_eq!(broken_at(&test).await, Some(EVENTS + 1), "{name}: the head is above the log");
+        test.execute("update log_head set position = position - 12").await;
+        assert_eq!(broken_at(&test).await, Some(1), "{name}: the head is below the log");
     }
 }
 

@@ -8,7 +8,8 @@ use shared::{
     commit::{Finish, Then},
     ids::{JobId, LeaseToken},
     job::{Job, Lease},
-    store::{Claim, CommitError, LocalWorker},
+    store::{Claim, CommitError, DUE_COUNTED_MAX, LocalWorker},
+    view::Row,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -76,6 +77,40 @@ async fn the_queue_tells_how_long_it_is_until_the_next_job() {
 }
 
 #[tokio::test]
+async fn the_backlog_is_what_is_due_and_nobody_works_on_and_how_long_the_oldest_is() {
+    for (name, test) in backends().await {
+        let seconds = Duration::from_secs;
+        let backlog = async |second| {
+            test.set_time(at(second)).await;
+            let backlog = test.store.backlog(at(second)).await.unwrap();
+            (backlog.due, backlog.oldest, backlog.is_paused)
+        };
+        assert_eq!(backlog(0).await, (0, seconds(0), false), "{name}: nothing is queued");
+        enqueue(&test, vec![job(1, "a", at(0)), job(2, "a", at(2)), job(3, "b", at(100))]).await;
+        assert_eq!(backlog(10).await, (2, seconds(10), false), "{name}: the third is not due");
+        claim(&test, 9, at(10)).await;
+        assert_eq!(backlog(12).await, (1, seconds(10), false), "{name}: one is worked on, one waits for it");
+        assert_eq!(backlog(28).await, (2, seconds(26), false), "{name}: its worker is lost");
+        let mut pause = append(2, 0, 2);
+        pause.rows.push(Row::QueuePause(Some((at(0), "ada".to_owned(), "repair".to_owned()))));
+        test.store.commit(pause).await.unwrap();
+        assert_eq!(backlog(28).await, (2, seconds(26), true), "{name}: it waits all the same");
+    }
+}
+
+#[tokio::test]
+async fn the_backlog_of_a_long_queue_is_counted_up_to_its_bound() {
+    for (name, test) in backends().await {
+        let most = u128::from(DUE_COUNTED_MAX);
+        let jobs = (1..=most + 10).map(|number| job(number, &format!("key-{number}"), at(0))).collect();
+        enqueue(&test, jobs).await;
+        test.set_time(at(5)).await;
+        let backlog = test.store.backlog(at(5)).await.unwrap();
+        assert_eq!((backlog.due, backlog.oldest), (DUE_COUNTED_MAX, Duration::from_secs(5)), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_of_a_newer_program_is_left_for_it_and_keeps_nobody_up() {
     for (name, test) in backends().await {
         enqueue(&test, vec![job(1, "a", at(0)), job(2, "b", at(1))]).await;
@@ -116,6 +151,37 @@ async fn an_expired_lease_is_taken_over_and_its_late_outcome_refused() {
         assert!(test.store.jobs().await.unwrap().is_empty(), "{name}");
         let refused = test.store.commit(outcome(&taken, 2, 4)).await.unwrap_err();
         assert!(matches!(refused, CommitError::LeaseLost { .. }), "{name}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_outcome_leaves_its_job_to_its_worker_and_harms_no_other() {
+    for (name, test) in backends().await {
+        enqueue(&test, (1..=40).map(|number| job(number, &format!("key-{number}"), at(0))).collect()).await;
+        let leases = claim(&test, 40, at(0)).await;
+        let outcomes = leases.iter().map(|lease| {
+            let number = lease.job.id.uuid().as_u128();
+            // Every fourth was decided on events that are not there.
+            let mut commit = append(100 + number, u64::from(number % 4 == 0), 100 + number);
+            commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then: Then::Delete });
+            test.store.commit(commit)
+        });
+        let ended = futures_util::future::join_all(outcomes).await;
+        let held: Vec<_> = leases.iter().map(|lease| (lease.job.id, lease.token)).collect();
+        let mut refused = vec![];
+        for (lease, ended) in leases.iter().zip(ended) {
+            match ended {
+                Ok(_) => {}
+                Err(CommitError::Conflict { .. }) => refused.push(lease.job.id),
+                Err(error) => panic!("{name}: {error}"),
+            }
+        }
+        assert_eq!(refused.len(), 10, "{name}");
+        assert_eq!(test.store.head().await.unwrap().position, 31, "{name}: the refused wrote nothing");
+        let mut kept = renew(&test, &held, at(1)).await;
+        kept.sort_unstable();
+        refused.sort_unstable();
+        assert_eq!(kept, refused, "{name}");
     }
 }
 

@@ -66,7 +66,10 @@ async fn lived(test: &TestStore) -> OrganizationId {
             cancel(store, registered).await;
         }
     }
-    steer::pause(store, &SystemClock, &Actor::command_line(), "a test").await.unwrap();
+    let (actor, worker) = (Actor::command_line(), crate::registry::worker("w"));
+    steer::pause(store, &SystemClock, &actor, "a test").await.unwrap();
+    store.report(&worker, SystemClock.now()).await.unwrap();
+    steer::drain(store, &SystemClock, &actor, ("w", "a test")).await.unwrap();
     organization
 }
 
@@ -82,7 +85,7 @@ async fn a_rebuilt_store_equals_the_live_one() {
         let differences = rebuild(test.store.as_ref(), Swap::No, |_| {}).await.unwrap();
         assert_eq!(differing(&differences), [], "{name}");
         let rows: Vec<u64> = differences.iter().map(|difference| difference.rows).collect();
-        assert_eq!(rows, [0, 6, 0, 1, 1, 1, 1], "{name}");
+        assert_eq!(rows, [0, 6, 0, 1, 1, 1, 1, 1], "{name}");
         assert!(differences.iter().map(|difference| difference.projection).eq(Difference::PROJECTIONS));
     }
 }
@@ -196,7 +199,7 @@ async fn what_an_operator_does_to_the_queue_is_in_the_log() {
         );
         let events = store.load(&shared::envelope::StreamId::queue()).await.unwrap();
         let names: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
-        assert_eq!(names, ["QueuePaused", "QueueResumed", "JobRetried"], "{name}");
+        assert_eq!(names, ["QueuePaused", "WorkerDrained", "QueueResumed", "JobRetried"], "{name}");
         assert!(events.iter().all(|event| event.parse_metadata().unwrap().actor == actor), "{name}");
     }
 }

@@ -8,9 +8,13 @@
 )]
 #![expect(clippy::print_stdout, reason = "a measured time is worth more than that it was short enough")]
 
+mod backup;
 mod client;
+mod drain;
+mod layout;
 mod migrate;
 mod outage;
+mod rotation;
 mod shutdown;
 mod storm;
 mod takeover;

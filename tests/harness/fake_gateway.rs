@@ -48,7 +48,7 @@ pub struct FakeGateway {
 }
 
 impl FakeGateway {
-    /// Starts on a free port of 127.0.0.1.
+    /// Starts on a free port.
     ///
     /// # Panics
     /// When loopback cannot be bound, or for 2026.2.9 without a token, which
@@ -68,7 +68,7 @@ impl FakeGateway {
         );
         // It may close its port for a while and must have it back.
         let port = if port == 0 { crate::ports::free_port() } else { port };
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("loopback can be bound");
+        let listener = TcpListener::bind((options.address, port)).await.expect("its port can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared::new(options, port));
         let server = tokio::spawn(server::serve(Arc::clone(&shared), listener));
@@ -118,6 +118,12 @@ impl FakeGateway {
         self.shared.state().upgrades_refused
     }
 
+    /// Path and instant of every request to upgrade, in the order of arrival.
+    #[must_use]
+    pub fn upgrades(&self) -> Vec<(String, std::time::Instant)> {
+        self.shared.state().upgrades.clone()
+    }
+
     /// Connects refused for a wrong or missing secret, or while locked out.
     #[must_use]
     pub fn rejected_tokens(&self) -> usize {
@@ -128,6 +134,18 @@ impl FakeGateway {
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.shared.pushes.receiver_count()
+    }
+
+    /// The most connections that were open after hello-ok at one moment.
+    #[must_use]
+    pub fn open_at_most(&self) -> usize {
+        self.shared.state().open_most
+    }
+
+    /// Patches of the configuration that came too often.
+    #[must_use]
+    pub fn patches_refused(&self) -> usize {
+        self.shared.state().patches_refused
     }
 
     /// Every call after hello in the order of arrival: method and params.

@@ -40,6 +40,18 @@ impl Fleet {
         Self { database_url: database_url.to_owned(), folder, owner }
     }
 
+    /// The same key and owner, for another database.
+    #[must_use]
+    pub fn on_another(self, database_url: &str) -> Self {
+        Self { database_url: database_url.to_owned(), ..self }
+    }
+
+    /// Where the master key is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// `mission-control` with these arguments, on this installation.
     #[must_use]
     pub fn mission_control(&self, arguments: &[&str]) -> Command {
@@ -73,9 +85,12 @@ impl Fleet {
             .env(listen, address)
             .env("BASE_URL", "http://127.0.0.1:8000")
             .env("MISSION_CONTROL_ADMIN_TOKEN", self.owner.expose())
+            // What acts by itself is for the tests that look at it.
+            .env("MONITOR_INTERVAL", "0")
+            .env("WAKE_ATTEMPTS", "0")
             .envs(settings.iter().copied());
         let log = self.folder.path().join(format!("{name}.log"));
-        Process { name: name.to_owned(), command, base, log, child: None, http: client() }
+        Process::of(name, command, base, log)
     }
 
     fn command(&self, program: PathBuf, arguments: &[&str]) -> Command {
@@ -110,23 +125,32 @@ pub struct Process {
     command: Command,
     log: PathBuf,
     child: Option<Child>,
+    id: u32,
     http: reqwest::Client,
 }
 
 impl Process {
+    /// A command that was put together elsewhere, not started yet. `base` is where it answers.
+    #[must_use]
+    pub fn of(name: &str, command: Command, base: String, log: PathBuf) -> Self {
+        Self { name: name.to_owned(), command, base, log, child: None, id: 0, http: client() }
+    }
+
     /// Starts it, and returns at once.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
         let errors = log.try_clone().expect("the log can be written");
         let child = self.command.stdout(log).stderr(errors).spawn();
-        self.child = Some(child.expect("the program can be started"));
+        let child = child.expect("the program can be started");
+        self.id = child.id();
+        self.child = Some(child);
     }
 
-    /// Its process id.
+    /// Its process id, or that of its last life.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.id
     }
 
     /// Status of an answer to this path; `None` if there is none.
@@ -157,6 +181,12 @@ impl Process {
     /// Whether it has not ended by itself.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().expect("it can be waited for").is_none())
+    }
+
+    /// How it ended, of a process that did.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it was started");
+        child.wait().expect("it has ended")
     }
 
     /// SIGKILL.

@@ -4,6 +4,7 @@
 //! here uses the worker's client: what the worker did is checked by somebody else.
 
 mod client;
+pub mod compatibility;
 mod gateway;
 mod held;
 mod install;

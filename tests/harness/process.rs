@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,12 +14,18 @@ use shared::secret::Secret;
 
 /// Builds a program of the workspace as it is when it is first asked for, and tells where it is.
 ///
+/// To measure another build, the environment variable `MEASURED_PROGRAMS` names the folder of programs that are there
+/// already.
+///
 /// # Panics
 ///
 /// If it does not build.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    if let Some(folder) = std::env::var_os("MEASURED_PROGRAMS") {
+        return PathBuf::from(folder).join(name);
+    }
     let mut programs = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(program) = programs.get(name) {
         return program.clone();
@@ -35,9 +42,10 @@ pub fn program(name: &str) -> PathBuf {
     }
     let built = command.output().expect("cargo can be run");
     assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    // The test itself lies in the folder `deps` beside the programs.
-    let own = std::env::current_exe().expect("the test knows where it is");
-    let folder = own.parent().and_then(Path::parent).expect("a test lies two folders deep");
+    // A test lies in the folder `deps` beside the programs; a program lies among them.
+    let own = std::env::current_exe().expect("a program knows where it is");
+    let folder = own.parent().expect("a program lies in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     programs.entry(name.to_owned()).or_insert(folder.join(name)).clone()
 }
 
@@ -83,6 +91,8 @@ impl Server {
             .env("BASE_URL", &base)
             .env("RUST_LOG", "trace")
             .envs(UNLIMITED)
+            .env("MONITOR_INTERVAL", "0")
+            .env("WAKE_ATTEMPTS", "0")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(lines())
@@ -105,6 +115,12 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("the server is not ready after 30 s:\n{}", self.log());
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Everything it has logged.
@@ -189,12 +205,58 @@ pub struct Said {
 /// If it cannot be run.
 #[must_use]
 pub fn mission_control(data: &Path, arguments: &[&str]) -> Said {
-    let output = Command::new(program("mission-control"))
+    said(&mut sub_command(data, &[], arguments))
+}
+
+/// A sub-command of `mission-control` on a data directory, with nothing but this in its environment.
+#[must_use]
+pub fn sub_command(data: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("mission-control"));
+    command
         .args(["--data-dir", &data.display().to_string()])
         .args(arguments)
         .env_clear()
-        .output()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+///
+/// If it cannot be run.
+#[must_use]
+pub fn said(command: &mut Command) -> Said {
+    Said::of(&command.output().expect("the command can be run"))
+}
+
+/// Runs a sub-command of `mission-control-worker` with this environment, and this on its standard input.
+///
+/// # Panics
+///
+/// If it cannot be run.
+#[must_use]
+pub fn mission_control_worker(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Said {
+    let mut child = Command::new(program("mission-control-worker"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the command can be run");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    let mut stdin = child.stdin.take().expect("its input is ours");
+    // One that does not read it has ended with an error, which its exit code tells.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    Said::of(&child.wait_with_output().expect("the command can be waited for"))
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
 }

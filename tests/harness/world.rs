@@ -25,7 +25,7 @@ use shared::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use worker::{
-    config::{Deps, Settings},
+    config::{Deps, Settings, Wakes},
     gateway::{
         Dialer,
         identity::DeviceIdentity,
@@ -58,6 +58,12 @@ pub struct Setup {
     pub worker: bool,
     /// Jobs at once.
     pub concurrency: u32,
+    /// How long a person has to approve our device.
+    pub pairing_wait: Duration,
+    /// How often registered gateways are probed; `None`, the default here, for never.
+    pub monitor_every: Option<Duration>,
+    /// How an agent that does not call is woken; by default nobody waits for it here.
+    pub wakes: Wakes,
 }
 
 impl Default for Setup {
@@ -71,6 +77,9 @@ impl Default for Setup {
             resolver: Arc::new(SystemResolver),
             worker: true,
             concurrency: 256,
+            pairing_wait: Duration::from_mins(15),
+            monitor_every: None,
+            wakes: Wakes::default(),
         }
     }
 }
@@ -276,6 +285,9 @@ pub async fn deps(
     let id = format!("test-{}", uuid::Uuid::new_v4());
     let settings = Settings {
         concurrency: setup.concurrency,
+        pairing_wait: setup.pairing_wait,
+        monitor_every: setup.monitor_every,
+        wakes: setup.wakes,
         shutdown: Duration::from_secs(5),
         ..Settings::new(id, format!("http://{listener}"), minimum)
     };

@@ -16,7 +16,7 @@ use shared::{
 use super::{gateway, home};
 
 /// Another organization and its owner's token.
-async fn stranger(world: &World) -> (OrganizationId, Secret) {
+pub(super) async fn stranger(world: &World) -> (OrganizationId, Secret) {
     let now = SystemClock.now();
     let (other, member, secret) = (OrganizationId::mint(now), MemberId::mint(now), token::api());
     let issued = Token {
@@ -35,7 +35,7 @@ async fn stranger(world: &World) -> (OrganizationId, Secret) {
     (other, secret)
 }
 
-fn ask(world: &World, path: &str, token: &Secret) -> RequestBuilder {
+pub(super) fn ask(world: &World, path: &str, token: &Secret) -> RequestBuilder {
     world.http.get(world.url(path)).bearer_auth(token.expose())
 }
 
@@ -49,7 +49,7 @@ fn shown(answer: &Answer) -> Vec<(u64, String)> {
 }
 
 /// Reads a stream until so many events have come, and returns their ids.
-async fn follow(request: RequestBuilder, wanted: usize) -> Vec<u64> {
+pub(super) async fn follow(request: RequestBuilder, wanted: usize) -> Vec<u64> {
     let mut response = request.header("Accept", "text/event-stream").send().await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
     let mut text = String::new();

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::{
     ids::GatewayId,
-    register::{gateway_token_owner, left_token_owner, new_token_owner},
+    register::{device_token_owner, gateway_token_owner, left_token_owner, new_token_owner},
 };
 
 use super::{Home, gateway, home, snapshot};
@@ -113,6 +113,18 @@ async fn a_token_is_set_and_cleared_when_the_gateway_takes_it() {
     let cleared = patch(&home, &path, json!({"token": null})).await;
     cleared.assert_problem(502, "gateway_auth_failed", Some("handshake"));
     assert_eq!(home.world.get(&path).await.json["has_token"], true);
+    home.world.audit().await;
+}
+
+#[tokio::test]
+async fn repro_a_wrong_token_is_refused_although_our_device_was_issued_one() {
+    let (home, gateway) = (home().await, FakeGateway::start(Options::version(Version::V2026_2_9)).await);
+    let (path, _) = created(&home, &gateway).await;
+    assert!(token(&home, &path, device_token_owner).await.is_some(), "the device was issued a token");
+    let wrong = patch(&home, &path, json!({"token": "wrong"})).await;
+    wrong.assert_problem(502, "gateway_auth_failed", Some("handshake"));
+    assert_eq!(gateway.rejected_tokens(), 1);
+    assert_eq!(token(&home, &path, gateway_token_owner).await.as_deref(), Some("gateway-token"));
     home.world.audit().await;
 }
 

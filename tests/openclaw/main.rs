@@ -8,9 +8,13 @@
     reason = "an assertion that does not hold, and a gateway that does not work, must stop the test"
 )]
 
+mod changes;
+mod compatibility;
 mod modes;
 mod outages;
 mod pairing;
+mod probe;
 mod registration;
 mod removal;
 mod token;
+mod walk;

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use harness::openclaw::{Client, Gateway, Options, Proxy, Version};
 use serde_json::{Value, json};
 
-use crate::registration::{MissionControl, Registration};
+use crate::{
+    compatibility::saw_over_a_stop,
+    registration::{MissionControl, Registration},
+};
 
 #[tokio::test]
 async fn a_2026_9_6_that_is_killed_and_started_in_the_middle_is_registered_once() {
@@ -49,8 +52,11 @@ async fn in_the_middle(control: &MissionControl, gateway: &Gateway) -> String {
 
 async fn registered_once(control: &MissionControl, gateway: &mut Gateway, operation: &str) {
     assert_eq!(control.operation(operation).await["status"], json!("running"), "it went away too late");
+    let stopped = Instant::now();
     gateway.start_again().await;
     let registered = control.outcome(operation).await.expect("it is registered");
+    let step = "register, and stop and start it in the middle";
+    saw_over_a_stop(gateway, step, "registered once", stopped.elapsed());
     let id = registered.on_gateway();
     gateway.until_run_of(&id).await;
     let held = gateway.held().await;

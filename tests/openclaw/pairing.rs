@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use harness::openclaw::{Gateway, Options, Proxy, Version};
 use serde_json::json;
 
-use crate::registration::{MissionControl, Registration};
+use crate::{
+    compatibility::Look,
+    registration::{MissionControl, Registration},
+};
 
 #[tokio::test]
 async fn a_remote_2026_9_6_is_registered_once_our_device_is_approved() {
@@ -29,7 +32,10 @@ async fn approved(version: Version) {
     let proxy = Proxy::forwarding_for(&gateway, "203.0.113.9").await;
     let registration = Registration::of(&gateway, &proxy);
 
-    let refusal = control.register(&registration).await.expect_err("a person must approve first");
+    let look = Look::through(&proxy, &gateway);
+    let result = control.register(&registration).await;
+    look.registered("register before our device is approved", &result);
+    let refusal = result.expect_err("a person must approve first");
     assert_eq!(refusal.what(), (502, "gateway_pairing_required", "handshake"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1);
     let request = refusal.text("pairing_request_id");
@@ -40,7 +46,9 @@ async fn approved(version: Version) {
     until_it_waits(&control, &waiting).await;
     approve(&gateway, refusal.text("device_id"), request).await;
     let connections = proxy.connections();
+    let look = Look::at(&gateway);
     let first = control.outcome(&waiting).await.expect("it is registered as soon as it may");
+    look.end().saw("register, and approve our device meanwhile", "registered by itself");
     // While an agent is at work 2026.6.11 leaves new connections unanswered.
     gateway.until_run_of(&first.on_gateway()).await;
     let second = control.retry(refusal.text("gateway_id")).await.expect("it is registered");

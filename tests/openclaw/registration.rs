@@ -1,7 +1,5 @@
 //! How a test registers a gateway: the one place that knows by which way. It is the documented one.
 
-use std::time::{Duration, Instant};
-
 use harness::{
     databases::{TestStore, sqlite},
     openclaw::{Gateway, Proxy},
@@ -22,6 +20,9 @@ const DOCUMENTED: [&str; 10] = [
     "created_at",
     "updated_at",
 ];
+
+/// Waits for the outcome as long as may be: these machines are busy.
+const PATIENT: [(&str, &str); 1] = [("Prefer", "wait=60")];
 
 /// What a person posts.
 #[derive(Debug, Clone)]
@@ -64,18 +65,12 @@ pub(crate) struct Registered {
     /// `agent-<ULID>`, as Mission Control writes it.
     pub(crate) agent_id: String,
     pub(crate) runtime_version: String,
-    pub(crate) took: Duration,
 }
 
 impl Registered {
-    fn of(read: &Value, took: Duration) -> Self {
+    fn of(read: &Value) -> Self {
         let text = |key: &str| read[key].as_str().expect("a text").to_owned();
-        Self {
-            id: text("id"),
-            agent_id: text("gateway_agent_id"),
-            runtime_version: text("runtime_version"),
-            took,
-        }
+        Self { id: text("id"), agent_id: text("gateway_agent_id"), runtime_version: text("runtime_version") }
     }
 
     /// The id as gateways hold it.
@@ -91,6 +86,12 @@ pub(crate) struct Refusal(Value);
 impl Refusal {
     pub(crate) fn text(&self, key: &str) -> &str {
         self.0[key].as_str().unwrap_or_default()
+    }
+
+    /// For the table of docs/compatibility.md.
+    pub(crate) fn in_words(&self) -> String {
+        let (status, code, stage) = self.what();
+        format!("{status} `{code}` at `{stage}`")
     }
 
     /// Status, code and stage.
@@ -119,9 +120,7 @@ impl MissionControl {
 
     /// Registers it and waits for the outcome.
     pub(crate) async fn register(&self, registration: &Registration) -> Result<Registered, Refusal> {
-        let started = Instant::now();
         let answer = self.world.post(&registration.body()).await;
-        let took = started.elapsed();
         if let Some(token) = &registration.token {
             assert!(!answer.text.contains(token), "the token is in the answer: {}", answer.text);
         }
@@ -132,7 +131,7 @@ impl MissionControl {
         }
         let fields = answer.json.as_object().expect("a gateway is an object").keys().take(DOCUMENTED.len());
         assert_eq!(fields.collect::<Vec<_>>(), DOCUMENTED);
-        Ok(Registered::of(&answer.json, took))
+        Ok(Registered::of(&answer.json))
     }
 
     /// Asks for it; the outcome is found at what is returned.
@@ -144,11 +143,10 @@ impl MissionControl {
 
     /// Waits for the outcome of what was begun.
     pub(crate) async fn outcome(&self, operation: &str) -> Result<Registered, Refusal> {
-        let started = Instant::now();
         let answer = self.world.outcome(operation).await;
         let Value::Object(mut operation) = answer.json else { panic!("no operation: {}", answer.text) };
         match (operation.remove("result"), operation.remove("error")) {
-            (Some(read), _) if read.is_object() => Ok(Registered::of(&read, started.elapsed())),
+            (Some(read), _) if read.is_object() => Ok(Registered::of(&read)),
             (_, error) => Err(Refusal(error.unwrap_or_default())),
         }
     }
@@ -165,14 +163,34 @@ impl MissionControl {
 
     /// Runs a failed registration again.
     pub(crate) async fn retry(&self, gateway_id: &str) -> Result<Registered, Refusal> {
-        let started = Instant::now();
         let path = format!("/api/v1/gateways/{gateway_id}/retry");
         let answer = Answer::of(self.as_owner(reqwest::Method::POST, &path)).await;
-        if answer.status == 200 {
-            Ok(Registered::of(&answer.json, started.elapsed()))
-        } else {
-            Err(Refusal(answer.json))
-        }
+        if answer.status == 200 { Ok(Registered::of(&answer.json)) } else { Err(Refusal(answer.json)) }
+    }
+
+    /// Changes it and waits for the outcome.
+    pub(crate) async fn change(&self, registered: &Registered, change: &Value) -> Result<Value, Refusal> {
+        let path = format!("/api/v1/gateways/{}", registered.id);
+        let answer = self.world.send(reqwest::Method::PATCH, &path, change, &PATIENT).await;
+        if answer.status == 200 { Ok(answer.json) } else { Err(Refusal(answer.json)) }
+    }
+
+    /// Writes its agents anew.
+    pub(crate) async fn sync(&self, registered: &Registered, query: &str) -> Result<Value, Refusal> {
+        let path = format!("/api/v1/gateways/{}/templates/sync{query}", registered.id);
+        let answer = self.world.send(reqwest::Method::POST, &path, &json!({}), &PATIENT).await;
+        if answer.status == 200 { Ok(answer.json) } else { Err(Refusal(answer.json)) }
+    }
+
+    /// Its main agent as Mission Control knows it.
+    pub(crate) async fn agent(&self, registered: &Registered) -> Value {
+        self.world.get(&format!("/api/v1/agents/{}", registered.agent_id)).await.json
+    }
+
+    /// What an agent does with the lines in its own file; the status of the answer.
+    pub(crate) async fn check_in(&self, base_url: &str, token: &str) -> u16 {
+        let request = self.world.http.post(format!("{base_url}/api/v1/agent/heartbeat"));
+        Answer::of(request.header("X-Agent-Token", token)).await.status
     }
 
     /// Takes it away again.

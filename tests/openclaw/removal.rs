@@ -3,7 +3,10 @@
 use harness::openclaw::{Gateway, Held, Options, Proxy, Version};
 use serde_json::json;
 
-use crate::registration::{MissionControl, Registered, Registration};
+use crate::{
+    compatibility::Look,
+    registration::{MissionControl, Registered, Registration},
+};
 
 #[tokio::test]
 async fn a_2026_9_6_holds_nothing_of_an_agent_that_was_removed() {
@@ -28,7 +31,12 @@ async fn removed(version: Version) {
     let kept = control.register(&registration).await.expect("it is registered");
     gateway.until_run_of(&kept.on_gateway()).await;
     let before = gateway.held().await;
+    let look = Look::through(&proxy, &gateway);
     let status = control.status(&kept).await;
+    look.saw(
+        "read its status",
+        if status["connected"] == json!(true) { "connected" } else { "not connected" },
+    );
     assert_eq!((&status["connected"], &status["runtime_version"]), (&json!(true), &json!(version.number())));
     assert_eq!(status["main_session"], json!(format!("agent:{}:main", kept.on_gateway())));
 
@@ -36,10 +44,13 @@ async fn removed(version: Version) {
 
     let gone = control.register(&registration).await.expect("it is registered");
     gateway.until_run_of(&gone.on_gateway()).await;
+    let look = Look::through(&proxy, &gateway);
     control.remove(&gone).await.expect("it is removed");
+    let removing = look.end();
 
     let after = gateway.held().await;
     assert_gone(&gateway, &after, &gone);
+    removing.saw("remove", "removed, nothing left");
     assert_eq!(after.entries(), before.entries());
     assert_eq!(after.settings(), before.settings());
     for id in before.agent_ids() {
@@ -76,7 +87,10 @@ async fn unwritable_workspace(
 ) {
     let root = gateway.path("openclaw.json").join("workspaces").display().to_string();
     let registration = Registration { workspace_root: root, ..registration.clone() };
-    let refusal = control.register(&registration).await.expect_err("there can be no workspace");
+    let look = Look::at(gateway);
+    let result = control.register(&registration).await;
+    look.registered("register with a workspace_root that cannot be written", &result);
+    let refusal = result.expect_err("there can be no workspace");
     assert_eq!(refusal.what(), (502, "gateway_provisioning_failed", "agent"), "{refusal:?}");
     assert!(refusal.text("detail").contains("workspace_root"), "{refusal:?}");
     let after = gateway.held().await;

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use crate::registration::{MissionControl, NAME, Registered, Registration};
-use harness::openclaw::{Gateway, Held, Options, Proxy, Version, note};
+use harness::openclaw::{Gateway, Held, Options, Proxy, Version};
 use serde_json::{Value, json};
+
+use crate::{
+    compatibility::Look,
+    probe::assert_usable,
+    registration::{MissionControl, NAME, Registered, Registration},
+};
 
 /// Longer than any restart that a gateway announces (2 s) and any that it makes without a word (0.6 s).
 const LATE_RESTARTS: Duration = Duration::from_millis(3_500);
@@ -29,14 +34,15 @@ async fn two_registrations(version: Version) {
     let control = MissionControl::start().await;
     let untouched = gateway.held().await;
     assert_eq!(untouched.heartbeat("main").as_deref(), Some("45m"));
+    assert_usable(&gateway, &[]).await;
 
-    let first = register_once(&control, &gateway, version).await;
+    let first = register_once(&control, &gateway, "register").await;
     gateway.until_run_of(&first.on_gateway()).await;
     let after_first = gateway.held().await;
     assert_provisioned(&control, &gateway, &after_first, &first);
     assert_others_unchanged(&untouched, &after_first, &first.on_gateway());
 
-    let second = register_once(&control, &gateway, version).await;
+    let second = register_once(&control, &gateway, "register a second agent").await;
     gateway.until_run_of(&second.on_gateway()).await;
     let after_second = gateway.held().await;
     assert_provisioned(&control, &gateway, &after_second, &second);
@@ -49,31 +55,35 @@ async fn two_registrations(version: Version) {
     let proxy = Proxy::before(&gateway).await;
     let mut registration = Registration::of(&gateway, &proxy);
     registration.token = Some("not-the-secret".to_owned());
-    let refusal = control.register(&registration).await.expect_err("a wrong token is refused");
+    let look = Look::through(&proxy, &gateway);
+    let result = control.register(&registration).await;
+    look.registered("register with a wrong token", &result);
+    let refusal = result.expect_err("a wrong token is refused");
     assert_eq!(refusal.what(), (502, "gateway_auth_failed", "handshake"), "{refusal:?}");
     assert!(refusal.text("detail").contains("token mismatch"), "{refusal:?}");
     assert_eq!(proxy.connections(), 1, "a wrong token is sent once");
     assert_eq!(gateway.held().await.entries(), after_second.entries());
 
     registration.url = proxy.url().replace("ws://", "wss://");
-    let refusal = control.register(&registration).await.expect_err("there is no TLS");
+    let look = Look::at(&gateway);
+    let result = control.register(&registration).await;
+    look.registered("register with wss:// where there is no TLS", &result);
+    let refusal = result.expect_err("there is no TLS");
     assert_eq!(refusal.what(), (502, "gateway_tls_failed", "tls"), "{refusal:?}");
     control.stop().await;
     gateway.stop().await;
 }
 
 /// Registers, and proves that it took one connection and one more for each restart of the gateway.
-async fn register_once(control: &MissionControl, gateway: &Gateway, version: Version) -> Registered {
+async fn register_once(control: &MissionControl, gateway: &Gateway, step: &'static str) -> Registered {
+    let version = gateway.options().version;
     let proxy = Proxy::before(gateway).await;
+    let look = Look::through(&proxy, gateway);
     let restarts_before = gateway.restarts();
-    let registered = control.register(&Registration::of(gateway, &proxy)).await.expect("it is registered");
+    let result = control.register(&Registration::of(gateway, &proxy)).await;
+    look.registered(step, &result);
+    let registered = result.expect("it is registered");
     let restarts = gateway.restarts() - restarts_before;
-    note(&format!(
-        "openclaw {}: registered in {} ms, {restarts} restarts, {} connections",
-        version.number(),
-        registered.took.as_millis(),
-        proxy.connections()
-    ));
     assert_eq!(registered.runtime_version, version.number());
     assert_eq!(proxy.connections(), 1 + restarts);
     // Nothing can be waited for: that no restart comes late is what is proved.

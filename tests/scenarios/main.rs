@@ -1,18 +1,29 @@
 //! Whole stories: real router, real worker, real database, a fake gateway on a real socket, and faults.
 #![expect(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "what is not there must fail the test"
 )]
 
 mod addresses;
+mod check_in;
+mod crowd;
 mod faults;
+mod logs;
+mod metrics;
+mod monitor;
+mod monitor_load;
 mod operator;
+mod outages;
 mod pairing;
 mod process;
 mod registration;
+mod roots;
 mod secrets;
+mod silence;
 
 use std::sync::Arc;
 

@@ -1,14 +1,17 @@
 //! A gateway that wants our device approved, and the token that it then issues to it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{
     fake_gateway::{FakeGateway, Fault, Options, Version},
-    world::{Answer, World, body},
+    world::{Answer, Setup, World, body},
 };
 use serde_json::json;
 
-use crate::homes;
+use crate::{homes, homes_with};
+
+/// What two busy cores may add.
+const SLACK: Duration = Duration::from_secs(5);
 
 fn unpaired() -> Options {
     Options::default()
@@ -48,6 +51,36 @@ async fn an_asynchronous_registration_waits_for_the_approval_and_finishes_by_its
         assert_eq!(gateway.dials(), 2, "{name}");
         let looked = world.history(gateway_id).await;
         assert_eq!(looked.iter().filter(|event| *event == "PairingRequired").count(), 1, "{name}");
+        world.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn an_approval_that_nobody_gives_ends_as_a_failure_after_its_time() {
+    let pairing_wait = Duration::from_secs(12);
+    for (name, home) in homes_with(&Setup { pairing_wait, ..Setup::default() }).await {
+        let world = &home.world;
+        let gateway = FakeGateway::start(unpaired()).await;
+        let asked = Instant::now();
+        let started = world.post_with(&body(&gateway), &[("Prefer", "respond-async")]).await;
+        assert_eq!(started.status, 202, "{name}: {}", started.text);
+        let ended = world.outcome(started.header("location")).await;
+        let took = asked.elapsed();
+        assert_eq!(ended.json["status"], "failed", "{name}: {}", ended.text);
+        let error = &ended.json["error"];
+        let told = (error["code"].as_str(), error["stage"].as_str(), error["status"].as_u64());
+        assert_eq!(
+            told,
+            (Some("gateway_pairing_required"), Some("handshake"), Some(502)),
+            "{name}: {error:#}"
+        );
+        assert_eq!(error["pairing_request_id"], "req-4711", "{name}");
+        assert!(took >= pairing_wait && took < pairing_wait + SLACK, "{name}: {took:?}");
+        // At once, after 5 s and 10 s, and at the end: an approval of the last moment counts.
+        assert_eq!(gateway.dials(), 4, "{name}");
+        let gateway_id = started.json["gateway_id"].as_str().unwrap();
+        let history = world.history(gateway_id).await;
+        assert_eq!(history, ["GatewayRequested", "PairingRequired", "GatewayCreationFailed"], "{name}");
         world.audit().await;
     }
 }

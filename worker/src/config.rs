@@ -53,6 +53,22 @@ pub enum Command {
     Probe(Probe),
 }
 
+/// How often and how long an agent that does not call is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wakes {
+    /// Wakes after the first message, each a model run on the gateway; 0: nobody waits for a check-in.
+    pub most: u32,
+    /// How long a check-in is waited for after each.
+    pub wait: Duration,
+}
+
+impl Default for Wakes {
+    /// Nobody waits.
+    fn default() -> Self {
+        Self { most: 0, wait: Duration::from_secs(30) }
+    }
+}
+
 /// The numbers and texts of a worker (DESIGN.md §5 and §6).
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -64,12 +80,18 @@ pub struct Settings {
     pub lease: Duration,
     /// How often leases are renewed.
     pub renew_every: Duration,
+    /// How long a person has to approve our device on a gateway.
+    pub pairing_wait: Duration,
     /// How often it looks for what waits without a job.
     pub sweep_every: Duration,
     /// Where agents reach the API.
     pub base_url: String,
     /// How often an agent checks in; `None` writes no heartbeat.
     pub heartbeat_every: Option<Duration>,
+    /// How often a registered gateway is probed; `None` for never.
+    pub monitor_every: Option<Duration>,
+    /// How an agent that does not call is woken.
+    pub wakes: Wakes,
     /// The lowest gateway version that is taken.
     pub minimum_version: Version,
     /// The text of the agents' files.
@@ -87,9 +109,12 @@ impl Settings {
             concurrency: 256,
             lease: Duration::from_secs(8),
             renew_every: Duration::from_millis(2_500),
+            pairing_wait: Duration::from_mins(15),
             sweep_every: crate::sweep::EVERY,
             base_url,
             heartbeat_every: Some(Duration::from_mins(30)),
+            monitor_every: None,
+            wakes: Wakes::default(),
             minimum_version,
             templates: Arc::default(),
             shutdown: Duration::from_secs(20),
@@ -144,6 +169,8 @@ impl Deps {
             concurrency: work.concurrency,
             templates: Arc::new(templates),
             heartbeat_every: Some(work.agent_heartbeat_every).filter(|every| !every.is_zero()),
+            monitor_every: Some(work.monitor_interval).filter(|every| !every.is_zero()),
+            wakes: Wakes { most: work.wake_attempts, wait: work.check_in_wait },
             shutdown: work.shutdown_timeout,
             ..Settings::new(worker_id, work.base_url.clone(), work.gateway_min_version.clone())
         };

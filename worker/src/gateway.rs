@@ -3,6 +3,7 @@
 //! Everything a gateway says is hostile input: bounded in size and time, sanitized before it enters a text.
 
 pub mod connect;
+pub mod deadline;
 pub mod frame;
 pub mod handshake;
 pub mod identity;
@@ -14,10 +15,12 @@ pub mod refresh;
 pub mod refusal;
 pub mod remove;
 pub mod restart;
+mod roots;
 pub mod session;
 pub mod status;
 pub mod tls;
 pub mod upgrade;
+pub mod wake;
 pub mod write;
 pub mod write_config;
 
@@ -26,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::domain::gateway::failure::Stage;
+use shared::{domain::gateway::failure::Stage, meter};
 use tokio::sync::mpsc;
 
 use self::{
@@ -64,8 +67,7 @@ impl Progress {
     /// A stage that began then was passed.
     pub fn passed(&self, stage: Stage, since: Instant) {
         let took = since.elapsed();
-        metrics::histogram!("mission_control_stage_seconds", "stage" => stage.as_str())
-            .record(took.as_secs_f64());
+        meter::stage(stage, took);
         if let Some(sender) = &self.0 {
             // Nobody may listen any more.
             let _ = sender.send((stage, took));

@@ -2,20 +2,30 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use metrics_exporter_prometheus::PrometheusHandle;
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    routing::get,
+};
 use serde_json::{Value, json};
-use shared::{chain::chain, store::Store};
+use shared::{
+    chain::chain,
+    scrape::{CONTENT_TYPE, Scrape},
+    store::Store,
+};
 
 /// Most that a readiness check takes.
 const READY_LIMIT: Duration = Duration::from_secs(3);
 
 /// Serves until the process ends. If the address is taken it says so and does nothing: jobs matter more.
-pub async fn serve(address: SocketAddr, store: Arc<dyn Store>, metrics: PrometheusHandle) {
+pub async fn serve(address: SocketAddr, store: Arc<dyn Store>, metrics: Scrape) {
+    let metrics = Arc::new(metrics);
+    let page = async move || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.page().await);
     let router = Router::new()
         .route("/healthz", get(async || Json(json!({"status": "ok"}))))
         .route("/readyz", get(ready))
-        .route("/metrics", get(async move || metrics.render()))
+        .route("/metrics", get(page))
         .with_state(store);
     match tokio::net::TcpListener::bind(address).await {
         Ok(listener) => {

@@ -3,6 +3,8 @@
 //! apalis hands deliveries to handlers and drains at the end; no guarantee hangs on it. The permit and the lease travel
 //! inside the delivery.
 
+mod await_check_in;
+mod duty;
 mod erase_token;
 mod held;
 mod outcome;
@@ -14,6 +16,7 @@ mod remove_main_agent;
 mod remove_moved_agent;
 mod sync_templates;
 mod update_gateway;
+mod wake_main_agent;
 
 use std::{
     convert::Infallible,
@@ -21,7 +24,7 @@ use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use apalis::prelude::*;
@@ -29,16 +32,23 @@ use apalis_core::backend::{Backend, BackendConfig, finalize::Ephemeral};
 use futures_util::FutureExt as _;
 use shared::{
     chain::chain,
+    failpoint::{When, reach},
     job::{Kind, Lease},
-    store::{Claim, HandedOver, LocalWorker},
+    meter::{self, Delivery},
+    presence::Presence,
+    store::{Claim, HandedOver, LocalWorker, ProcessKind},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::layer::util::Identity;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use self::held::{Held, Named};
+pub(crate) use self::provision_gateway::told;
+use self::{
+    duty::Duty,
+    held::{Held, Named},
+};
 pub use crate::config::{Deps, Settings};
 
 /// Expired leases and due jobs are looked for at least this often, whatever was or was not signalled.
@@ -53,6 +63,8 @@ const HAND_BACK: Duration = Duration::from_secs(3);
 struct Runtime {
     deps: Deps,
     held: Arc<Held>,
+    duty: Duty,
+    presence: Presence,
     permits: Arc<Semaphore>,
 }
 
@@ -117,19 +129,24 @@ impl BackendConfig for Deliveries {
 pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(usize::try_from(deps.settings.concurrency).unwrap_or(256)));
-    let runtime = Arc::new(Runtime { deps, held: Arc::default(), permits });
-    let settings = &runtime.deps.settings;
-    runtime.deps.store.attach(Some(LocalWorker {
-        worker: settings.worker_id.clone(),
-        permits: Arc::clone(&runtime.permits),
-        lease: settings.lease,
+    let local = LocalWorker {
+        worker: deps.settings.worker_id.clone(),
+        permits: Arc::clone(&permits),
+        lease: deps.settings.lease,
         jobs: sender.clone(),
-    }));
+    };
+    let duty = Duty::begin(deps.store.as_ref(), local, stop.clone());
+    let presence = presence(&deps);
+    let runtime = Arc::new(Runtime { deps, held: Arc::default(), duty, presence, permits });
+    let settings = &runtime.deps.settings;
+    meter::worker_began(settings.concurrency);
     let store = Arc::clone(&runtime.deps.store);
     let no_more = stop.child_token();
     let claiming = tokio::spawn(claim_loop(Arc::clone(&runtime), sender, no_more.clone()));
     let keeping = AbortOnDropHandle::new(tokio::spawn(keep_leases(Arc::clone(&runtime))));
     let _sweeping = AbortOnDropHandle::new(tokio::spawn(crate::sweep::run(runtime.deps.clone())));
+    let monitoring = crate::monitor::run(runtime.deps.clone(), stop.child_token());
+    let monitoring = AbortOnDropHandle::new(tokio::spawn(monitoring));
     let deliveries = Deliveries(Arc::new(Mutex::new(receiver)));
     let backend = deliveries.clone();
     let data = Arc::clone(&runtime);
@@ -151,15 +168,34 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> io::Result<()> {
             Ok(())
         })
         .await;
-    runtime.deps.store.attach(None);
+    runtime.duty.end(runtime.deps.store.as_ref());
     no_more.cancel();
     let _ = claiming.await;
     hand_back(&runtime, &deliveries).await;
     drop(keeping);
+    // Its probes are cut off by the same signal; what cannot be handed back in time is due again by itself.
+    let _ = tokio::time::timeout(HAND_BACK, monitoring).await;
+    runtime.presence.leave().await;
     if !stop.is_cancelled() {
         return Err(io::Error::other("the job runtime ended without having been asked to"));
     }
     ended.map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// As `workers list` shows it.
+fn presence(deps: &Deps) -> Presence {
+    let Settings { worker_id, concurrency, .. } = &deps.settings;
+    let access = (Arc::clone(&deps.store), Arc::clone(&deps.clock), Arc::clone(&deps.vault));
+    Presence::new(access, (worker_id.clone(), ProcessKind::Worker), *concurrency)
+}
+
+/// Most jobs that a worker of this concurrency takes at once: half.
+///
+/// So the outcomes of one half are written while the other half is claimed. Taken together, they would also end together,
+/// and neither would ever overlap.
+#[must_use]
+pub fn claimed_at_once(concurrency: u32) -> usize {
+    usize::try_from(concurrency.div_ceil(2)).unwrap_or(usize::MAX)
 }
 
 /// Takes what is due while there are free permits.
@@ -168,24 +204,31 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
     let mut pause = Duration::from_millis(100);
     while !stop.is_cancelled() {
         let first = tokio::select! {
-            permit = Arc::clone(&runtime.permits).acquire_owned() => permit,
+            permit = free_permit(&runtime) => permit,
             () = stop.cancelled() => return,
         };
         let Ok(first) = first else { return };
+        let settings = &runtime.deps.settings;
+        let most = claimed_at_once(settings.concurrency);
         let mut permits = vec![first];
-        while let Ok(permit) = Arc::clone(&runtime.permits).try_acquire_owned() {
+        while permits.len() < most
+            && let Ok(permit) = Arc::clone(&runtime.permits).try_acquire_owned()
+        {
             permits.push(permit);
         }
         let wanted = u32::try_from(permits.len()).unwrap_or(u32::MAX);
-        let settings = &runtime.deps.settings;
         let claim = Claim {
             worker: settings.worker_id.clone(),
             permits: wanted,
             lease: settings.lease,
             now: runtime.deps.clock.now(),
         };
+        reach(When::Before, "claim", claimed);
         match runtime.deps.store.claim(claim).await {
             Ok(leases) => {
+                if !leases.is_empty() {
+                    reach(When::After, "claim", claimed);
+                }
                 pause = Duration::from_millis(100);
                 let is_full = leases.len() == permits.len();
                 for lease in leases {
@@ -207,6 +250,18 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
     }
 }
 
+async fn free_permit(runtime: &Runtime) -> Result<OwnedSemaphorePermit, AcquireError> {
+    let permit = Arc::clone(&runtime.permits).acquire_owned().await;
+    // Last, for the wait for a permit may have been long.
+    runtime.duty.may_take().await;
+    permit
+}
+
+/// What is claimed, for those who let a process die at it.
+fn claimed() -> String {
+    "jobs".to_owned()
+}
+
 async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: &CancellationToken) {
     let due_in = runtime.deps.store.due_in(runtime.deps.clock.now()).await.ok().flatten();
     // A job that is due and was not claimed waits for another one with its gateway key.
@@ -218,19 +273,33 @@ async fn wait_for_work(runtime: &Runtime, enqueued: &tokio::sync::Notify, stop: 
     }
 }
 
-/// Renews every held lease in one statement; a job whose lease is gone is cancelled.
+/// In one rhythm: every held lease is renewed, and this worker reports itself.
 async fn keep_leases(runtime: Arc<Runtime>) {
-    let settings = &runtime.deps.settings;
     loop {
-        tokio::time::sleep(settings.renew_every).await;
-        let held = runtime.held.running();
-        if held.is_empty() {
-            continue;
-        }
-        match runtime.deps.store.renew(&held, settings.lease, runtime.deps.clock.now()).await {
-            Ok(kept) => runtime.held.keep(&held, &kept.into_iter().collect()),
-            Err(error) => tracing::warn!(error = chain(&error), "leases could not be renewed; trying again"),
-        }
+        tokio::join!(renew(&runtime), report(&runtime));
+        tokio::time::sleep(runtime.deps.settings.renew_every).await;
+    }
+}
+
+/// Renews every held lease in one statement; a job whose lease is gone is cancelled.
+async fn renew(runtime: &Runtime) {
+    let held = runtime.held.running();
+    if held.is_empty() {
+        return;
+    }
+    let Deps { store, clock, settings, .. } = &runtime.deps;
+    match store.renew(&held, settings.lease, clock.now()).await {
+        Ok(kept) => runtime.held.keep(&held, &kept.into_iter().collect()),
+        Err(error) => tracing::warn!(error = chain(&error), "leases could not be renewed; trying again"),
+    }
+}
+
+/// Tells what this worker does, and hears whether it is to drain.
+async fn report(runtime: &Runtime) {
+    let in_flight = u32::try_from(runtime.held.running().len()).unwrap_or(u32::MAX);
+    let reported = runtime.presence.report(in_flight, runtime.duty.takes_no_more()).await;
+    if let Some(is_to_drain) = reported {
+        runtime.duty.set(runtime.deps.store.as_ref(), is_to_drain);
     }
 }
 
@@ -264,19 +333,28 @@ async fn handle(delivery: HandedOver, runtime: Data<Arc<Runtime>>) -> Result<(),
 async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
     let HandedOver { lease, permit } = delivery;
     let holding = runtime.held.begin((lease.job.id, lease.token));
+    let began = Instant::now();
     let span = tracing::info_span!("job", job.kind = %lease.job.kind, job.id = %lease.job.id,
         job.attempt = lease.job.attempt, operation = %lease.job.operation, gateway.id = %lease.job.gateway,
         traceparent = lease.job.traceparent);
     let job = std::panic::AssertUnwindSafe(Box::pin(perform(&runtime.deps, &lease))).catch_unwind();
     async {
-        tokio::select! {
-            done = job => if done.is_err() {
+        let outcome = tokio::select! {
+            done = job => if done.is_ok() {
+                Delivery::Done
+            } else {
                 tracing::error!("the job panicked; it runs again when its lease has run out");
+                Delivery::Panicked
             },
             () = holding.lost() => {
                 tracing::warn!("the lease was lost to another worker; this delivery ends without an outcome");
+                Delivery::LeaseLost
             }
-        }
+        };
+        let took = began.elapsed();
+        meter::delivery_ended(lease.job.kind, outcome, took);
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(outcome = outcome.as_str(), duration_ms, "job");
     }
     .instrument(span)
     .await;
@@ -296,5 +374,7 @@ async fn perform(deps: &Deps, lease: &Lease) {
         Kind::RemoveMovedAgent => remove_moved_agent::run(deps, lease).await,
         Kind::RemoveGateway => remove_gateway::run(deps, lease).await,
         Kind::ProbeGateway => probe_gateway::run(deps, lease).await,
+        Kind::AwaitCheckIn => await_check_in::run(deps, lease).await,
+        Kind::WakeMainAgent => wake_main_agent::run(deps, lease).await,
     }
 }

@@ -7,6 +7,8 @@ use shared::{
     chain::chain,
     clock::{Clock, SystemClock},
     config::{raise_file_limit, stop_signal},
+    presence::host,
+    scrape::{self, Scrape},
     store::{Store, insist},
     telemetry,
     vault::{Vault, VaultError},
@@ -44,13 +46,14 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
                 .into(),
         );
     }
-    let metrics = telemetry::start_metrics()?;
+    let metrics = scrape::start()?;
     let key = cli.place.master_key_path();
     let vault = Arc::new(Vault::open(&key, false)?);
     raise_file_limit();
     let store = location.open_when_it_comes().await?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_at_signal(stop.clone()));
+    let metrics = Scrape::new(metrics, (Arc::clone(&store), Arc::new(SystemClock)), None);
     tokio::spawn(health::serve(cli.listen, Arc::clone(&store), metrics));
     tracing::info!(database = %location, concurrency = cli.work.concurrency, "working; SIGTERM stops");
     let worked = tokio::select! {
@@ -72,13 +75,6 @@ async fn start(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     insist(|| vault.check(store.as_ref(), key), VaultError::is_away).await?;
     Deps::of(&cli.work, (store, clock, vault), &host(), vec![cli.listen]).await
-}
-
-/// The host's name, for people who look for the worker.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "worker".to_owned() } else { name.to_owned() }
 }
 
 async fn stop_at_signal(stop: CancellationToken) {

@@ -1,8 +1,17 @@
 //! `POST /api/v1/agent/heartbeat`: a main agent checks in.
 
 use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::{clock::rfc3339, ids::AgentId, problem::Problem};
+use shared::{
+    chain::chain,
+    clock::rfc3339,
+    domain::gateway::Command,
+    envelope::Actor,
+    execute::{Context, execute},
+    ids::{AgentId, GatewayId},
+    problem::Problem,
+};
 use utoipa::ToSchema;
 
 use crate::{auth::Agent, problem::Failure, state::App};
@@ -17,6 +26,24 @@ pub struct CheckIn {
     pub agent_id: AgentId,
     /// When.
     pub checked_in_at: String,
+}
+
+/// The log does not say yet that this agent calls. If it cannot be written now, the next call does it.
+async fn record(app: &App, (gateway, agent): (GatewayId, AgentId), at: DateTime<Utc>) {
+    let context = Context {
+        actor: Actor { kind: "agent".to_owned(), id: agent.to_string(), name: "main agent".to_owned() },
+        request_id: None,
+        traceparent: None,
+        worker_id: None,
+        attempt: None,
+        causation_id: None,
+        only_for: None,
+    };
+    let target = (gateway, Command::RecordCheckedIn { at });
+    match execute(app.store.as_ref(), app.clock.as_ref(), target, &context, |_| {}).await {
+        Ok(_) => tracing::info!(%agent, gateway.id = %gateway, "main agent checked in"),
+        Err(error) => tracing::warn!(%agent, error = chain(&error), "a check-in was noted and not recorded"),
+    }
 }
 
 /// Notes that the agent whose token this is has called. A body is not read.
@@ -36,7 +63,8 @@ pub struct CheckIn {
 )]
 pub(crate) async fn heartbeat(State(app): State<App>, Agent(agent): Agent) -> Result<Json<CheckIn>, Failure> {
     let now = app.clock.now();
-    app.store.check_in(agent, now).await?;
-    tracing::info!(%agent, "agent checked in");
+    if let Some(gateway) = app.store.check_in(agent, now).await? {
+        record(&app, (gateway, agent), now).await;
+    }
     Ok(Json(CheckIn { ok: true, agent_id: agent, checked_in_at: rfc3339(now) }))
 }

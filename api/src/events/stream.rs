@@ -175,7 +175,11 @@ impl Follower {
         if is_last && self.live.is_some() {
             self.is_caught_up = true;
         } else if is_last {
-            self.live = Some(self.app.waiters.feed());
+            let live = tokio::select! {
+                live = self.app.waiters.feed() => live,
+                () = self.app.stop.cancelled() => return Err(StoreError::Closed),
+            };
+            self.live = Some(live);
         }
         let end = page.last().map_or(self.after, |last| last.position);
         if is_last {
@@ -206,7 +210,7 @@ impl Follower {
                 Ok(event) if event.position <= self.after => {}
                 Ok(event) => return Some(Some(event)),
                 Err(RecvError::Lagged(events)) => {
-                    metrics::counter!("mission_control_event_streams_cut_total").increment(1);
+                    shared::meter::event_stream_cut();
                     tracing::info!(events, "a client reads too slowly; it is cut off and can resume");
                     return None;
                 }

@@ -29,6 +29,7 @@ use crate::{
     idempotency,
     prefer::Prefer,
     problem::{Failure, codes},
+    request::touches,
     state::App,
     wait::{accepted, finished, location, shown},
 };
@@ -175,31 +176,41 @@ pub(crate) async fn create(
     let wait = Wait::of(&headers, &app);
     let now = app.clock.now();
     let operation = OperationId::mint(now);
+    let canonical = parsed.canonical();
     let claim = key.map(|key| KeyClaim {
         organization: member.organization,
         route: ROUTE.to_owned(),
         key,
-        fingerprint: app.vault.fingerprint(&parsed.canonical()),
+        fingerprint: app.vault.fingerprint(&canonical),
         operation,
         created_at: now,
     });
     let waiter = wait.register(&app, operation);
     let registration = parsed.into_registration(wait.patience);
-    let fingerprint = claim.as_ref().map(|claim| claim.fingerprint.clone());
     let started =
         register(app.desk(), member.organization, registration, (operation, claim), &member.context()).await;
     match started {
-        Ok(_) => wait.answer(&app, waiter, operation).await,
+        Ok(_) => {
+            touches(operation);
+            wait.answer(&app, waiter, operation).await
+        }
         Err(RegisterError::Commit(CommitError::KeyTaken { operation, fingerprint: first })) => {
             drop(waiter);
-            if fingerprint.as_deref() != Some(first.as_slice()) {
+            touches(operation);
+            if !app.vault.is_fingerprint(&canonical, &first) {
                 let detail =
                     "This Idempotency-Key came with another body within the last 24 hours. Use a new key.";
                 return Err(Failure::new(&codes::IDEMPOTENCY_KEY_REUSED, detail));
             }
             replay(&app, &member, operation, wait.prefer).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            // It may be recorded all the same, where the database did not tell.
+            touches(operation);
+            let is_unknown = matches!(error, RegisterError::Commit(CommitError::Store { .. }));
+            let named = is_unknown.then(|| operation.to_string());
+            Err(Failure::from(error).change(|problem| problem.operation = named))
+        }
     }
 }
 

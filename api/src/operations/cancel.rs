@@ -2,11 +2,18 @@
 
 use axum::{Json, extract::State};
 use shared::{
-    domain::gateway::Command, execute::execute, ids::OperationId, problem::Problem, view::OperationRead,
+    domain::gateway::{Command, operation::Kind},
+    execute::execute,
+    ids::OperationId,
+    meter::{self, Creation},
+    problem::Problem,
+    view::OperationRead,
 };
 
 use super::{find, not_found};
-use crate::{auth::Admin, change::refused, parameters::Segment, problem::Failure, state::App};
+use crate::{
+    auth::Admin, change::refused, parameters::Segment, problem::Failure, request::touches, state::App,
+};
 
 /// Ends an unfinished operation. What it has left on the gateway is removed.
 #[utoipa::path(
@@ -31,16 +38,20 @@ pub(crate) async fn cancel(
     Segment(text): Segment,
 ) -> Result<Json<OperationRead>, Failure> {
     let id: OperationId = text.parse().map_err(|_| not_found())?;
+    touches(id);
     let read = find(&app, &member, id).await?;
     let known = crate::change::owned(&app, &member, read.gateway_id).await?;
     let by = member.actor.name.clone();
     let command = Command::Cancel { operation: id, by, reason: "on request".to_owned() };
-    let now = app.clock.now();
+    let context = member.context();
     let complete = |commit: &mut shared::commit::Commit| {
-        shared::register::after_cancel(commit, &known, now);
+        shared::register::after_cancel(commit, &known, &context);
     };
     let target = (read.gateway_id, command);
-    let executed = execute(app.store.as_ref(), app.clock.as_ref(), target, &member.context(), complete).await;
+    let executed = execute(app.store.as_ref(), app.clock.as_ref(), target, &context, complete).await;
     executed.map_err(|error| refused(error, &read.gateway_id.to_string()))?;
+    if known.operation.kind == Kind::Create {
+        meter::creation(Creation::Cancelled);
+    }
     find(&app, &member, id).await.map(Json)
 }

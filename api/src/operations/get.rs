@@ -14,7 +14,7 @@ use crate::{
     parameters::Segment,
     prefer::{PREFERENCE_APPLIED, Prefer},
     problem::Failure,
-    request::Touched,
+    request::touches,
     state::App,
     wait::outcome,
 };
@@ -46,6 +46,7 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let id: OperationId = text.parse().map_err(|_| not_found())?;
+    touches(id);
     // `respond-async` means nothing here: the answer is the operation in any case.
     let prefer = Prefer { respond_async: false, ..Prefer::of(&headers) };
     let wait = prefer.wait.filter(|wait| !wait.is_zero());
@@ -66,6 +67,5 @@ pub(crate) async fn get(
     if let Some(applied) = prefer.applied() {
         headers.insert(PREFERENCE_APPLIED.clone(), applied);
     }
-    response.extensions_mut().insert(Touched(id));
     Ok(response)
 }

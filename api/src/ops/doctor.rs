@@ -60,7 +60,7 @@ pub async fn run(
         ("schema", Ok("up to date".to_owned())),
         ("key", key(place, store).await),
         ("disk", disk(place)),
-        ("clock", last_event(store, clock).await),
+        ("clock", clocks(store, clock).await),
         ("listener", listener(doctor.listen).await),
         ("queue", queue(store, clock).await),
         ("chain", last_links(store).await),
@@ -89,6 +89,19 @@ fn disk(place: &Place) -> Result<String, String> {
     let free = fs4::available_space(&place.data_dir).map_err(|error| error.to_string())?;
     let text = format!("{} MiB free in {}", free / 1024 / 1024, place.data_dir.display());
     if free < SPACE_MIN_BYTES { Err(text) } else { Ok(text) }
+}
+
+/// This host's clock against the database's, where that has one of its own, and against the last event.
+async fn clocks(store: &dyn Store, clock: &dyn Clock) -> Result<String, String> {
+    let ahead = match store.time().await.map_err(|error| chain(&error))? {
+        Some(time) => (clock.now() - time).num_seconds(),
+        None => 0,
+    };
+    if ahead.abs() > AHEAD_MAX_S {
+        let side = if ahead > 0 { "ahead of" } else { "behind" };
+        return Err(format!("this host's clock is {} s {side} the database server's", ahead.abs()));
+    }
+    last_event(store, clock).await
 }
 
 async fn last_event(store: &dyn Store, clock: &dyn Clock) -> Result<String, String> {

@@ -7,7 +7,7 @@ pub mod search;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use shared::{checkpoint, config::Place, store::Store};
+use shared::{checkpoint, config::Place, envelope::StoredEvent, store::Store};
 
 use super::{OpsError, print};
 
@@ -34,6 +34,7 @@ pub enum EventsCommand {
     #[command(after_help = EXAMPLES)]
     List(search::List),
     /// Print one event as it is stored: its data and metadata byte for byte.
+    #[command(after_help = EXAMPLES)]
     Show {
         /// Its position.
         position: u64,
@@ -55,6 +56,7 @@ pub enum EventsCommand {
         after: u64,
     },
     /// Print the latest signed end of the log, with the public key, for keeping elsewhere: exit 1 if there is none yet.
+    #[command(after_help = EXAMPLES)]
     Checkpoint {
         /// Always on.
         #[arg(long)]
@@ -71,7 +73,8 @@ pub struct Verify {
     /// Up to this position.
     #[arg(long, conflicts_with = "offline")]
     pub to: Option<u64>,
-    /// The log must hold what this checkpoint has signed: finds a cut end.
+    /// The log must hold what this checkpoint has signed: finds a cut end, even if the head of the log and the checkpoints
+    /// in the database were changed to match. Without it the latest checkpoint in the database is taken.
     #[arg(long)]
     pub checkpoint: Option<PathBuf>,
     /// Prove an exported file; no database is used.
@@ -101,8 +104,9 @@ pub async fn run(place: &Place, store: &dyn Store, command: &EventsCommand) -> R
         EventsCommand::Tail(tail) => search::tail(place, store, tail).await,
         EventsCommand::List(list) => search::list(store, list).await,
         EventsCommand::Show { position, .. } => {
-            let page = store.log_page(position.saturating_sub(1), 1).await?;
-            let Some(event) = page.first().filter(|event| event.position == *position) else { return Ok(1) };
+            let page = store.stored_page(position.saturating_sub(1), 1).await?;
+            let is_it = |event: &&StoredEvent| u64::try_from(event.position) == Ok(*position);
+            let Some(event) = page.first().filter(is_it) else { return Ok(1) };
             print(&export::line(event, Format::Ndjson)?)?;
             Ok(0)
         }

@@ -39,6 +39,7 @@ pub enum OperationsCommand {
         json: bool,
     },
     /// Print one operation with its result or error.
+    #[command(after_help = EXAMPLES)]
     Show {
         /// Which.
         operation: OperationId,

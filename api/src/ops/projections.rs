@@ -25,6 +25,7 @@ Exit codes: 0 all equal (or made equal), 1 something differs, 2 cannot tell.";
 #[command(after_help = EXAMPLES)]
 pub enum ProjectionsCommand {
     /// Print the read models.
+    #[command(after_help = EXAMPLES)]
     List {
         /// One JSON object a line.
         #[arg(long)]

@@ -1,9 +1,10 @@
 //! `queue pause|resume`: for the whole installation, obeyed by every worker.
 
 use clap::Subcommand;
+use serde_json::json;
 use shared::{clock::Clock, envelope::Actor, steer, store::Store};
 
-use super::{OpsError, print};
+use super::{OpsError, output::Output};
 
 const EXAMPLES: &str = "Running jobs end; nothing new is begun. What is asked for meanwhile waits.
 
@@ -23,9 +24,17 @@ pub enum QueueCommand {
         /// Why, for those who wonder.
         #[arg(long, default_value = "on request")]
         reason: String,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Give workers jobs again.
-    Resume,
+    #[command(after_help = EXAMPLES)]
+    Resume {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs it.
@@ -35,10 +44,13 @@ pub enum QueueCommand {
 /// [`OpsError`] if it is not written.
 pub async fn run(store: &dyn Store, clock: &dyn Clock, command: &QueueCommand) -> Result<u8, OpsError> {
     let actor = Actor::command_line();
-    let (changed, now) = match command {
-        QueueCommand::Pause { reason } => (steer::pause(store, clock, &actor, reason).await?, "paused"),
-        QueueCommand::Resume => (steer::resume(store, clock, &actor).await?, "running"),
+    let (changed, now, json) = match command {
+        QueueCommand::Pause { reason, json } => {
+            (steer::pause(store, clock, &actor, reason).await?, "paused", *json)
+        }
+        QueueCommand::Resume { json } => (steer::resume(store, clock, &actor).await?, "running", *json),
     };
-    print(&format!("the queue is {now}{}", if changed { "" } else { " already" }))?;
+    let text = format!("the queue is {now}{}", if changed { "" } else { " already" });
+    Output::of(json).row(&json!({"queue": now, "changed": changed}), &text)?;
     Ok(0)
 }

@@ -102,6 +102,11 @@ fn apply(state: &mut Map<String, Value>, row: Row) -> Result<(), serde_json::Err
                 pause.map(|(since, by, reason)| json!({"since": rfc3339(since), "by": by, "reason": reason}));
             ("paused".to_owned(), pause.unwrap_or_default())
         }
+        Row::WorkerDrain { worker, drain } => {
+            let drain =
+                drain.map(|(since, by, reason)| json!({"since": rfc3339(since), "by": by, "reason": reason}));
+            (format!("drained {worker}"), drain.unwrap_or_default())
+        }
     };
     if value.is_null() {
         state.remove(&name);

@@ -37,6 +37,22 @@ pub enum Event {
         /// By whom, by name.
         by: String,
     },
+    /// A worker takes no more jobs; what it does it ends.
+    WorkerDrained {
+        /// Which process.
+        worker: String,
+        /// By whom, by name.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// A worker takes jobs again.
+    WorkerResumed {
+        /// Which process.
+        worker: String,
+        /// By whom, by name.
+        by: String,
+    },
     /// A job that waited is due at once.
     JobRetried(Changed),
     /// A job is not done.
@@ -45,5 +61,6 @@ pub enum Event {
 
 impl Event {
     /// Every stored name, in the order of the variants.
-    pub const NAMES: [&'static str; 4] = ["QueuePaused", "QueueResumed", "JobRetried", "JobCancelled"];
+    pub const NAMES: [&'static str; 6] =
+        ["QueuePaused", "QueueResumed", "WorkerDrained", "WorkerResumed", "JobRetried", "JobCancelled"];
 }

@@ -7,6 +7,7 @@ use super::{
     postgres::{PostgresStore, Server},
     sqlite::SqliteStore,
 };
+use crate::secret::Secret;
 
 /// Where an installation is kept. Shown without credentials.
 #[derive(Debug, Clone)]
@@ -40,6 +41,20 @@ impl Location {
         match self {
             Self::Sqlite(_) => self.open().await,
             Self::Postgres(server) => Ok(Arc::new(PostgresStore::connect_lazy(server))),
+        }
+    }
+
+    /// With the password of a user that the URL names without one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Setting`] if there is one already, or the store is a file, which has none.
+    pub fn with_password(self, password: &Secret) -> Result<Self, StoreError> {
+        match self {
+            Self::Postgres(server) => Ok(Self::Postgres(Box::new(server.with_password(password)?))),
+            Self::Sqlite(_) => Err(StoreError::Setting {
+                problem: "DATABASE_PASSWORD_FILE is for DATABASE_URL=postgres://…; leave it out".to_owned(),
+            }),
         }
     }
 
@@ -91,6 +106,21 @@ mod tests {
         assert!(server.is_shared());
         for wrong in ["", "sqlite://", "mysql://a/b", "mission-control.db"] {
             assert!(wrong.parse::<Location>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_comes_from_one_place() {
+        let password = Secret::from("hunter22");
+        let with = |url: &str| url.parse::<Location>().unwrap().with_password(&password);
+        assert!(!format!("{:?}", with("postgres://mc@db.example/mc").unwrap()).contains("hunter"));
+        for wrong in [
+            "postgres://mc:other@db.example/mc",
+            "postgres://mc@db.example/mc?password=other",
+            "sqlite://a.db",
+        ] {
+            let error = with(wrong).unwrap_err().to_string();
+            assert!(error.contains("DATABASE_PASSWORD_FILE") && !error.contains("other@"), "{error}");
         }
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Head, StoreError};
 use crate::{
-    envelope::{Hash, Recorded, StreamId},
+    envelope::{Hash, Recorded, StoredEvent, StreamId},
     ids::{GatewayId, OperationId, OrganizationId},
     view::Row,
 };
@@ -63,6 +63,21 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// Most due jobs that are counted: a page of metrics must not cost more when the queue is long.
+pub const DUE_COUNTED_MAX: u32 = 10_000;
+
+/// How much waits in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Jobs that are due and that nobody works on, at most [`DUE_COUNTED_MAX`]. Those that wait for another job of their
+    /// gateway are among them, those of a lost worker too.
+    pub due: u32,
+    /// For how long the oldest of them has been due; zero where there is none.
+    pub oldest: Duration,
+    /// Whether the queue is paused.
+    pub is_paused: bool,
+}
+
 /// An end of the log, signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -91,8 +106,16 @@ pub struct Difference {
 
 impl Difference {
     /// Every read model.
-    pub const PROJECTIONS: [&'static str; 7] =
-        ["gateways", "operations", "agents", "organizations", "members", "tokens", "queue_pauses"];
+    pub const PROJECTIONS: [&'static str; 8] = [
+        "gateways",
+        "operations",
+        "agents",
+        "organizations",
+        "members",
+        "tokens",
+        "queue_pauses",
+        "worker_drains",
+    ];
 }
 
 /// What is to become of the shadow.
@@ -121,11 +144,17 @@ pub trait Operate: Send + Sync {
     /// A page of the events that pass a filter, after a global position, in order.
     async fn events(&self, filter: &EventFilter, after: u64, limit: u32)
     -> Result<Vec<Recorded>, StoreError>;
+    /// A page of the whole log after a global position, in order, as it is stored: for proofs and exports.
+    async fn stored_page(&self, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
     /// Whether the queue is paused, and by whom.
     async fn pause(&self) -> Result<Option<Pause>, StoreError>;
+    /// How much waits in the queue, at `now` for a store without a clock of its own.
+    async fn backlog(&self, now: DateTime<Utc>) -> Result<Backlog, StoreError>;
     /// Gateways that wait for a worker although no job is there for them, and gateways that are not registered and
-    /// have sealed tokens that no job will erase.
+    /// have sealed tokens that no job will erase; and those whose main agent was missed and that no job wakes.
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError>;
+    /// The database's clock; `None` where it goes by this host's.
+    async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
     /// Takes the turn to do something that one process does at a time, or keeps it; `false` if another has it.
     async fn take_turn(
         &self,

@@ -11,7 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::CommitError;
 use super::{Head, LocalWorker};
 use crate::{
-    commit::{Commit, CredentialChange, JobChange, KEY_KEPT_HOURS, KeyClaim, Receipt, SecretChange, Then},
+    commit::{
+        Commit, CredentialChange, InstallationChange, JobChange, KEY_KEPT_HOURS, KeyClaim, Receipt,
+        SecretChange, Then,
+    },
     envelope::{Hash, Recorded, StreamId},
     ids::{JobId, LeaseToken, OrganizationId},
     job::{Job, Lease},
@@ -83,6 +86,8 @@ pub struct Plan {
     pub secrets: Vec<SecretChange>,
     /// Credentials, in order.
     pub credentials: Vec<CredentialChange>,
+    /// Values of the installation, in order.
+    pub installation: Vec<InstallationChange>,
     /// One answer per commit, in the order of the batch.
     pub answers: Vec<Result<Receipt, CommitError>>,
     /// What goes to the local worker once the transaction is durable.
@@ -199,6 +204,7 @@ fn accept(commit: Commit, facts: &mut Facts, plan: &mut Plan, rows: &mut Latest)
     }));
     plan.secrets.extend(commit.secrets);
     plan.credentials.extend(commit.credentials);
+    plan.installation.extend(commit.installation);
     Receipt { position: plan.head.position, version, last_event }
 }
 
@@ -241,6 +247,7 @@ fn row_id(row: &Row) -> (u8, String) {
         Row::Member { id, .. } => (4, id.to_string()),
         Row::Token { id, .. } => (5, id.to_string()),
         Row::QueuePause(_) => (6, String::new()),
+        Row::WorkerDrain { worker, .. } => (7, worker.clone()),
     }
 }
 

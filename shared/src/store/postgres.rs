@@ -13,8 +13,11 @@ mod load;
 mod migrate;
 mod opening;
 mod operate;
+mod probing;
 mod queue;
+mod registry;
 mod rows;
+mod seals;
 mod server;
 mod views;
 mod writer;
@@ -23,8 +26,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Mutex, Notify, watch},
     task::AbortHandle,
     time::timeout,
 };
@@ -61,6 +65,7 @@ pub struct PostgresStore {
     takeover_after: Duration,
     reads: Arc<Lines>,
     queue: Lines,
+    rebuild: Mutex<Option<PgConnection>>,
     writes: Writes<Other>,
     signals: Arc<Signals>,
     opening: Opening,
@@ -101,6 +106,7 @@ impl PostgresStore {
             takeover_after: server.takeover_after,
             reads,
             queue: Lines::new(connector, Use::Queue, QUEUE_LINES),
+            rebuild: Mutex::default(),
             writes: Writes::start(session, Arc::clone(&signals)),
             signals,
             opening,
@@ -111,10 +117,7 @@ impl PostgresStore {
     /// Waits for the first connection, if it is being made just now.
     async fn opened(&self) -> Result<(), StoreError> {
         timeout(READY, self.opening.first_try()).await.unwrap_or_else(|_| {
-            Err(StoreError::Database {
-                doing: "answer for the first time",
-                source: too_late("no answer", READY),
-            })
+            Err(StoreError::doing("answer for the first time")(too_late("no answer", READY)))
         })
     }
 
@@ -215,7 +218,7 @@ impl Store for PostgresStore {
         agents::agents(self.reads().await?, owner, (limit, offset)).await
     }
 
-    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<Option<GatewayId>, StoreError> {
         agents::check_in(self.queue().await?, agent, at).await
     }
 
@@ -321,8 +324,7 @@ impl Store for PostgresStore {
         let asking = async { self.reads().await?.fetch("answer a readiness check", load_head).await };
         let answered = timeout(READY, asking).await;
         answered.unwrap_or_else(|_| {
-            let source = too_late("no answer", READY);
-            Err(StoreError::Database { doing: "answer a readiness check", source })
+            Err(StoreError::doing("answer a readiness check")(too_late("no answer", READY)))
         })?;
         Ok(())
     }

@@ -5,8 +5,12 @@ mod commit;
 mod load;
 mod migrate;
 mod operate;
+mod parts;
+mod probing;
 mod queue;
+mod registry;
 mod rows;
+mod seals;
 mod views;
 mod writer;
 
@@ -36,6 +40,9 @@ use writer::{File, Other};
 
 /// Connections that only read.
 const READERS: u32 = 4;
+/// KiB of the file that each of them keeps; what is not there is mostly in the system's memory anyway.
+const READER_CACHE: &str = "-512";
+
 /// A SQLite file. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -69,11 +76,13 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.read_only(true).create_if_missing(false))
+            // A file does not hang up; asking first would double the way of every read.
+            .test_before_acquire(false)
+            .connect_with(options.pragma("cache_size", READER_CACHE).read_only(true).create_if_missing(false))
             .await
             .map_err(StoreError::doing("open the database file for reading"))?;
         let signals = Arc::new(Signals::new(head.position));
-        let writes = Writes::start(File(connection), Arc::clone(&signals));
+        let writes = Writes::start(File::new(connection), Arc::clone(&signals));
         Ok(Self { readers, writes, signals })
     }
 }
@@ -145,7 +154,7 @@ impl Store for SqliteStore {
         agents::agents(&self.readers, owner, (limit, offset)).await
     }
 
-    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn check_in(&self, agent: AgentId, at: DateTime<Utc>) -> Result<Option<GatewayId>, StoreError> {
         self.writes.ask(|answer| Other::CheckIn { agent, at, answer }).await
     }
 

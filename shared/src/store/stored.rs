@@ -23,7 +23,7 @@ impl Tables {
 }
 
 /// A read model and its columns after the id: what a rebuild compares and swaps.
-pub(super) const PROJECTIONS: [(&str, &[&str]); 7] = [
+pub(super) const PROJECTIONS: [(&str, &[&str]); 8] = [
     ("gateways", &["organization_id", "created_at", "document"]),
     ("operations", &["organization_id", "gateway_id", "status", "created_at", "document"]),
     ("agents", &["organization_id", "gateway_id", "created_at", "document"]),
@@ -31,7 +31,25 @@ pub(super) const PROJECTIONS: [(&str, &[&str]); 7] = [
     ("members", &["organization_id", "name", "role"]),
     ("tokens", &["organization_id", "document"]),
     ("queue_pauses", &["since", "paused_by", "reason"]),
+    ("worker_drains", &["since", "drained_by", "reason"]),
 ];
+
+/// A query for how many rows a read model has, and how many of them, or of its shadow's, are not the same in both.
+///
+/// Rows meet by their id; `differs` is how the database asks whether two lists of columns are not the same.
+pub(super) fn comparison(table: &str, columns: &[&str], differs: &str) -> String {
+    let of = |side: &str| {
+        let columns: Vec<String> = columns.iter().map(|column| format!("{side}.{column}")).collect();
+        columns.join(", ")
+    };
+    let (live, shadow) = (of("l"), of("s"));
+    format!(
+        "select (select count(*) from {table}), \
+             (select count(*) from {table} l left join shadow_{table} s on s.id = l.id \
+                 where s.id is null or ({live}) {differs} ({shadow})) + \
+             (select count(*) from shadow_{table} s left join {table} l on l.id = s.id where l.id is null)"
+    )
+}
 
 /// A position, version or count as a database stores it.
 pub(super) fn signed(number: u64) -> i64 {

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -14,7 +15,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     BATCH_BYTES_MAX, BATCH_COMMITS_MAX, CommitError, HandedOver, LocalWorker, Stats, StoreError, plan::Plan,
 };
-use crate::commit::{Commit, Receipt};
+use crate::{
+    commit::{Commit, Finish, Receipt, Then},
+    failpoint::{When, reach},
+    meter,
+};
 
 /// Writes that may wait for the writer before the next one waits to be taken.
 const WAITING_MAX: usize = 4_096;
@@ -113,13 +118,11 @@ impl Signals {
         Stats { transactions: self.transactions.load(Relaxed), commits: self.commits.load(Relaxed) }
     }
 
-    fn count(&self, commits: usize) {
+    fn count(&self, answers: &[Result<Receipt, CommitError>], took: Duration) {
         self.transactions.fetch_add(1, Relaxed);
-        self.commits.fetch_add(u64::try_from(commits).unwrap_or(u64::MAX), Relaxed);
-        metrics::counter!("mission_control_commits_total")
-            .increment(u64::try_from(commits).unwrap_or(u64::MAX));
-        metrics::histogram!("mission_control_commit_batch_size")
-            .record(f64::from(u32::try_from(commits).unwrap_or(u32::MAX)));
+        self.commits.fetch_add(u64::try_from(answers.len()).unwrap_or(u64::MAX), Relaxed);
+        let written = answers.iter().filter(|answer| answer.is_ok()).count();
+        meter::transaction((written, answers.len() - written), took);
     }
 }
 
@@ -163,6 +166,15 @@ impl<O: Send + 'static> Writes<O> {
     }
 }
 
+/// What was taken together, and what came of it so far.
+#[derive(Default)]
+struct Turn {
+    batch: Vec<Waiting>,
+    bytes: usize,
+    silence: Option<Arc<StoreError>>,
+    close: Option<oneshot::Sender<()>>,
+}
+
 struct Writer<D> {
     database: D,
     signals: Arc<Signals>,
@@ -172,27 +184,19 @@ impl<D: Database> Writer<D> {
     async fn run(mut self, mut waiting: mpsc::Receiver<Write<D::Other>>) {
         let mut taken = Vec::with_capacity(BATCH_COMMITS_MAX);
         while waiting.recv_many(&mut taken, BATCH_COMMITS_MAX).await > 0 {
-            let mut batch = vec![];
-            let mut bytes = 0;
-            let mut close = None;
+            let mut turn = Turn::default();
             for write in taken.drain(..) {
-                match write {
-                    Write::Commit { commit, answer } => {
-                        if bytes + commit.bytes() > BATCH_BYTES_MAX && !batch.is_empty() {
-                            self.commit(std::mem::take(&mut batch)).await;
-                            bytes = 0;
-                        }
-                        bytes += commit.bytes();
-                        batch.push((*commit, answer));
-                    }
-                    Write::Other(write) => self.database.other(write).await,
-                    Write::Close { answer } => close = Some(answer),
-                }
+                self.take(write, &mut turn).await;
             }
-            if !batch.is_empty() {
-                self.commit(batch).await;
+            self.end(&mut turn).await;
+            // A database that says nothing is not asked again for each of those who came meanwhile: they have waited
+            // as long as whoever was answered just now.
+            let late = if turn.silence.is_some() { waiting.len() } else { 0 };
+            for _ in 0..late {
+                let Ok(write) = waiting.try_recv() else { break };
+                self.take(write, &mut turn).await;
             }
-            if let Some(answer) = close {
+            if let Some(answer) = turn.close {
                 self.database.close().await;
                 let _ = answer.send(());
                 return;
@@ -200,29 +204,66 @@ impl<D: Database> Writer<D> {
         }
     }
 
-    /// One transaction for all; if a unique key is hit in spite of the plan, each again in its own.
-    async fn commit(&mut self, batch: Vec<Waiting>) {
+    async fn take(&mut self, write: Write<D::Other>, turn: &mut Turn) {
+        match write {
+            Write::Commit { commit, answer } => {
+                if let Some(silence) = &turn.silence {
+                    return fail(vec![(*commit, answer)], silence);
+                }
+                if turn.bytes + commit.bytes() > BATCH_BYTES_MAX && !turn.batch.is_empty() {
+                    self.end(turn).await;
+                }
+                turn.bytes += commit.bytes();
+                turn.batch.push((*commit, answer));
+            }
+            Write::Other(write) => self.database.other(write).await,
+            Write::Close { answer } => turn.close = Some(answer),
+        }
+    }
+
+    /// Writes what was collected, or fails it with what came before.
+    async fn end(&mut self, turn: &mut Turn) {
+        turn.bytes = 0;
+        let batch = std::mem::take(&mut turn.batch);
+        if batch.is_empty() {
+            return;
+        }
+        if let Some(silence) = &turn.silence {
+            return fail(batch, silence);
+        }
+        turn.silence = self.commit(batch).await;
+    }
+
+    /// One transaction for all; if a unique key is hit in spite of the plan, each again in its own. Returns the error if the
+    /// database was silent.
+    async fn commit(&mut self, batch: Vec<Waiting>) -> Option<Arc<StoreError>> {
         let (commits, answers): (Vec<Commit>, Vec<Receipts>) = batch.into_iter().unzip();
         let local = self.signals.local();
+        let began = Instant::now();
+        reach_each(When::Before, &commits);
         match self.database.write(&commits, local.as_ref()).await {
-            Ok(written) => self.publish(written, answers, local.as_ref()),
+            Ok(written) => {
+                reach_each(When::After, &commits);
+                self.signals.count(&written.plan.answers, began.elapsed());
+                self.publish(written, answers, local.as_ref());
+                None
+            }
             Err(error) if is_unique_violation(&error) && commits.len() > 1 => {
                 tracing::error!(
                     commits = commits.len(),
                     error = crate::chain::chain(&error),
                     "a batch hit a unique key that the plan should have seen; writing its commits one by one"
                 );
+                let mut silence = None;
                 for one in commits.into_iter().zip(answers) {
-                    Box::pin(self.commit(vec![one])).await;
+                    silence = Box::pin(self.commit(vec![one])).await;
                 }
+                silence
             }
             Err(error) => {
-                let source = Arc::new(error);
-                metrics::counter!("mission_control_database_errors_total").increment(1);
-                for (commit, answer) in commits.into_iter().zip(answers) {
-                    let _ = answer
-                        .send(Err(CommitError::Store { stream: commit.stream, source: Arc::clone(&source) }));
-                }
+                let error = Arc::new(error);
+                fail(commits.into_iter().zip(answers).collect(), &error);
+                error.is_silence().then_some(error)
             }
         }
     }
@@ -230,7 +271,6 @@ impl<D: Database> Writer<D> {
     /// Tells everybody what is durable now.
     fn publish(&self, written: Written, answers: Vec<Receipts>, local: Option<&LocalWorker>) {
         let Written { plan, wakes } = written;
-        self.signals.count(answers.len());
         self.signals.reaches(plan.head.position);
         if let Some(local) = local {
             for (lease, permit) in plan.handed_over {
@@ -245,6 +285,32 @@ impl<D: Database> Writer<D> {
             let _ = answer.send(receipt);
         }
     }
+}
+
+/// Answers commits that the database did not take, or did not say so.
+fn fail(batch: Vec<Waiting>, error: &Arc<StoreError>) {
+    meter::commits_failed(batch.len());
+    for (commit, answer) in batch {
+        let _ = answer.send(Err(CommitError::Store { stream: commit.stream, source: Arc::clone(error) }));
+    }
+}
+
+fn reach_each(when: When, commits: &[Commit]) {
+    for commit in commits {
+        reach(when, "commit", || name(commit));
+    }
+}
+
+/// What a commit is, for those who let a process die at it.
+fn name(commit: &Commit) -> String {
+    let events: Vec<&str> = commit.events.iter().map(|event| event.event_type.as_str()).collect();
+    let without = match &commit.finish {
+        Some(Finish { then: Then::Delete, .. }) => "job ended",
+        Some(Finish { then: Then::RunAt { .. }, .. }) => "job postponed",
+        None if commit.jobs.is_empty() => "nothing",
+        None => "job enqueued",
+    };
+    if events.is_empty() { without.to_owned() } else { events.join("+") }
 }
 
 fn is_unique_violation(error: &StoreError) -> bool {

@@ -1,15 +1,20 @@
 //! A fake gateway to try a client against by hand.
 #![expect(clippy::print_stdout, reason = "its address is what it prints")]
 
+use std::net::IpAddr;
+
 use clap::Parser;
 use harness::fake_gateway::{FakeGateway, Fault, Options, Version};
 
-/// A strict fake OpenClaw gateway on 127.0.0.1; runs until interrupted.
+/// A strict fake OpenClaw gateway; runs until SIGTERM or an interrupt.
 #[derive(Debug, Parser)]
 #[command(
     after_help = "Examples:\n  fake-gateway --port 18789 --token secret\n  fake-gateway --version 2026.2.9 --fault mute-at=config.get\n  fake-gateway --tls --fault http-at-upgrade=503"
 )]
 struct Arguments {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    address: IpAddr,
     /// Port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -57,9 +62,10 @@ fn fault(text: &str) -> Result<Fault, String> {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() {
     let arguments = Arguments::parse();
     let options = Options {
+        address: arguments.address,
         version: arguments.version,
         token: arguments.token,
         tls: arguments.tls,
@@ -69,7 +75,6 @@ async fn main() -> std::io::Result<()> {
     };
     let gateway = FakeGateway::start_on(arguments.port, options).await;
     println!("{}", gateway.url());
-    tokio::signal::ctrl_c().await?;
+    shared::config::stop_signal().await;
     gateway.stop().await;
-    Ok(())
 }

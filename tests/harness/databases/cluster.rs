@@ -112,6 +112,12 @@ impl Cluster {
         ServerDatabase::new(self.url("mission_control", &name), Some(Arc::clone(self)))
     }
 
+    /// Where it listens on loopback.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> std::path::PathBuf {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).folder().to_owned()

@@ -9,7 +9,7 @@ use shared::{
 };
 use sqlx::{Connection as _, PgConnection};
 
-use super::cluster::Cluster;
+use super::{cluster::Cluster, silence::Way};
 
 /// A database that any number of stores may open at once.
 pub struct ServerDatabase {
@@ -50,6 +50,29 @@ impl ServerDatabase {
         location
     }
 
+    /// The same over a way that can fall silent.
+    ///
+    /// # Panics
+    ///
+    /// If loopback cannot be used.
+    pub async fn by_way(&self) -> (Location, Way) {
+        let port = self.cluster().port();
+        let way = Way::to(port).await;
+        let url = self.url.replace(&format!(":{port}/"), &format!(":{}/", way.port()));
+        (url.parse().expect("our own URL"), way)
+    }
+
+    /// What the sessions on it do at this moment, ours left out.
+    pub async fn sessions(&self) -> Sessions {
+        let statement = "select count(*), count(*) filter (where state like 'idle in transaction%' \
+                                and clock_timestamp() - state_change > interval '500 ms') \
+                         from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+        let mut connection = self.connect().await;
+        let (open, held): (i64, i64) =
+            sqlx::query_as(statement).fetch_one(&mut connection).await.expect("the statement is fine");
+        Sessions { open, held }
+    }
+
     /// A store on it, as one process of a fleet has it.
     pub async fn open(&self) -> Arc<dyn Store> {
         self.location().open().await.expect("the database is there")
@@ -86,6 +109,15 @@ impl ServerDatabase {
         OpenTransaction(connection)
     }
 
+    /// Transactions of this database so far, our own looks included: every query outside of a commit is one. What sessions
+    /// did in the last second may be missing.
+    pub async fn transactions(&self) -> f64 {
+        let statement = "select (xact_commit + xact_rollback)::float8 from pg_stat_database \
+                         where datname = current_database()";
+        let mut connection = self.connect().await;
+        sqlx::query_scalar(statement).fetch_one(&mut connection).await.expect("the statement is fine")
+    }
+
     /// Whether a session waits for a lock that another one holds.
     pub async fn has_waiting_session(&self) -> bool {
         let statement = "select exists (select 1 from pg_stat_activity \
@@ -105,16 +137,34 @@ impl ServerDatabase {
     }
 
     pub(super) async fn execute(&self, statement: &str) {
+        self.run(statement).await.expect("the statement is fine");
+    }
+
+    pub(super) async fn run(&self, statement: &str) -> Result<(), sqlx::Error> {
         let mut connection = self.connect().await;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await
-            .expect("the statement is fine");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+        connection.close().await
+    }
+
+    pub(super) async fn dump(&self, table: &str) -> Vec<String> {
+        let text = format!("select t::text from {table} t order by id");
+        let mut connection = self.connect().await;
+        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&mut connection).await;
+        rows.expect("there is such a table")
     }
 
     async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.expect("the database is there")
     }
+}
+
+/// Sessions of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sessions {
+    /// How many there are.
+    pub open: i64,
+    /// How many of them sit in a transaction and do nothing.
+    pub held: i64,
 }
 
 /// A transaction that has not ended.

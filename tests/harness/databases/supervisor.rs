@@ -128,6 +128,16 @@ impl Drop for Supervisor {
     }
 }
 
+/// The folder of the server's programs, and of those that come with it.
+///
+/// # Panics
+///
+/// Where there is none.
+#[must_use]
+pub fn server_programs() -> PathBuf {
+    binaries().expect(MISSING)
+}
+
 /// The folder of the server binaries: the one on the path, or else the newest of the distribution's.
 fn binaries() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

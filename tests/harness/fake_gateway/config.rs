@@ -72,6 +72,12 @@ pub(crate) fn get(version: Version, state: &State) -> Value {
     answer
 }
 
+/// Only what a client cannot do without.
+pub(crate) fn one_view(version: Version, state: &State) -> Value {
+    let config = defaulted(version, &with_main(version, &redacted(state)));
+    json!({ "path": PATH, "exists": true, "valid": true, "config": config, "hash": state.hash() })
+}
+
 /// What `config.patch` answers as the configuration: 2026.2.9 with defaults, later as written.
 pub(crate) fn after_patch(version: Version, state: &State) -> Value {
     let written = redacted(state);

@@ -28,6 +28,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut socket: Socket, upgrade: Upgrad
     let end = match handshake(&shared, &mut socket, &upgrade).await {
         Ok(admission) => {
             let calls = Calls { scopes: admission.scopes.clone(), shared: Arc::clone(&shared) };
+            let _open = Open::counted(&shared);
             serve(calls, &mut socket, admission).await
         }
         Err(end) => end,
@@ -38,6 +39,24 @@ pub(crate) async fn run(shared: Arc<Shared>, mut socket: Socket, upgrade: Upgrad
         // Reading on lets the close frame arrive before the reset that unread data causes.
         let drained = async { while let Some(Ok(_)) = socket.next().await {} };
         drop(tokio::time::timeout(Duration::from_secs(1), drained).await);
+    }
+}
+
+/// Counts a connection from its hello until it has said goodbye or is gone.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn counted(shared: &Arc<Shared>) -> Self {
+        let mut state = shared.state();
+        state.open += 1;
+        state.open_most = state.open_most.max(state.open);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.state().open -= 1;
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn call(shared: &Arc<Shared>, scopes: &[String], method: &str, params
         "agents.files.list" => agents::list_files(version, &state, params).into(),
         "agents.files.get" => agents::get_file(version, &state, params).into(),
         "agents.files.set" => agents::set_file(version, &mut state, params).into(),
+        "config.get" if shared.options.one_view => config::one_view(version, &state).into(),
         "config.get" => config::get(version, &state).into(),
         "config.schema" => config::schema(version).into(),
         "config.patch" => patch::patch(version, &mut state, params),

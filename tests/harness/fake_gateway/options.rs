@@ -1,10 +1,14 @@
 //! How a fake gateway is set up.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use super::{Fault, Version};
+use crate::authority::Certificate;
 
 /// How far the gateway lets a control UI in without a device identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Challenge {
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch, set by name")]
 pub struct Options {
+    /// Where it listens.
+    pub address: IpAddr,
     /// Whose behaviour is played.
     pub version: Version,
     /// Shared token; `None` with no password is `auth.mode` `none`.
@@ -40,6 +46,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Serve TLS with a self-signed certificate made at the start.
     pub tls: bool,
+    /// In place of that one.
+    pub certificate: Option<Certificate>,
     /// Every answer after hello takes at least this long.
     pub min_call_delay: Duration,
     /// Answers of pipelined calls come out of order.
@@ -67,6 +75,11 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// Restart delays and down times of the real ones are divided by this.
     pub hurry: u32,
+    /// The time in which a version takes only so many patches of its configuration.
+    pub patch_window: Duration,
+    /// `config.get` shows the configuration once and not in all its views: for tests with so many agents that its size
+    /// would be what is measured.
+    pub one_view: bool,
     /// Fixed challenge and clock.
     pub challenge: Option<Challenge>,
     /// Each connection finds the gateway as it was at the start, and no other sees what it does: for measurements, in
@@ -79,11 +92,13 @@ impl Default for Options {
     /// of a real one's restarts.
     fn default() -> Self {
         Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             version: Version::V2026_9_6,
             token: Some("gateway-token".to_owned()),
             password: None,
             faults: Vec::new(),
             tls: false,
+            certificate: None,
             min_call_delay: Duration::ZERO,
             shuffle: true,
             chatty: true,
@@ -97,6 +112,8 @@ impl Default for Options {
             lockout_after: None,
             handshake_timeout: Duration::from_secs(10),
             hurry: 10,
+            patch_window: Duration::from_mins(1),
+            one_view: false,
             challenge: None,
             forgets: false,
         }

@@ -11,7 +11,6 @@ use super::restart::Planned;
 use super::state::{State, merge, now_ms};
 use super::{Version, agents, config};
 
-const WINDOW: Duration = Duration::from_mins(1);
 const TOP: [&str; 17] = [
     "meta",
     "env",
@@ -107,10 +106,12 @@ fn prepare(version: Version, state: &mut State, params: &Value) -> Result<Value,
 
 fn limit(version: Version, state: &mut State) -> Result<(), Refusal> {
     let Some(max) = version.patches_max() else { return Ok(()) };
-    state.patches.retain(|at| at.elapsed() < WINDOW);
+    let window = state.patch_window;
+    state.patches.retain(|at| at.elapsed() < window);
     if state.patches.len() >= max {
         let oldest = state.patches.first().map_or(Duration::ZERO, Instant::elapsed);
-        let after = WINDOW.saturating_sub(oldest).as_millis().try_into().unwrap_or(60_000);
+        let after = window.saturating_sub(oldest).as_millis().try_into().unwrap_or(60_000);
+        state.patches_refused += 1;
         return Err(rate_limited("config.patch", after));
     }
     state.patches.push(Instant::now());

@@ -18,6 +18,7 @@ use super::fault::{Fault, Faults};
 use super::hold::Holds;
 use super::state::State;
 use super::{Options, Version, connection};
+use crate::authority::Certificate;
 
 /// What happens to a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,8 @@ pub(crate) struct Upgrade {
 
 /// Accepts until its task is aborted; its connections end with it.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let tls = shared.options.tls.then(acceptor);
+    let tls =
+        shared.options.tls.then(|| acceptor(shared.options.certificate.clone().unwrap_or_else(self_signed)));
     let mut door = shared.door.subscribe();
     // It may have been closed before this task ran for the first time.
     door.mark_changed();
@@ -97,7 +99,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
                 if *door.borrow_and_update() == Door::Refusing {
                     listener = None;
                 } else if listener.is_none() {
-                    listener = Some(TcpListener::bind(("127.0.0.1", shared.port)).await.expect("its port is still free"));
+                    listener = Some(TcpListener::bind((shared.options.address, shared.port)).await.expect("its port is still free"));
                 }
             }
             dialled = accept(listener.as_ref()) => {
@@ -164,6 +166,8 @@ fn refuse_upgrade(shared: &Shared, request: &Request, upgrade: &mut Upgrade) -> 
         host: header("host").unwrap_or_default(),
         forwarded: header("x-forwarded-for").is_some(),
     };
+    let path = request.uri().path().to_owned();
+    shared.state().upgrades.push((path, std::time::Instant::now()));
     if *shared.door.borrow() == Door::Unavailable {
         shared.state().upgrades_refused += 1;
         return Some(status(503, "Service Unavailable"));
@@ -194,18 +198,22 @@ fn status(code: u16, body: &str) -> ErrorResponse {
 }
 
 /// Self-signed, common name only and no alternative name, as the real ones make it.
-fn acceptor() -> TlsAcceptor {
+fn self_signed() -> Certificate {
     let key = rcgen::KeyPair::generate().expect("a key can be made");
     let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names, no bad name");
     params.distinguished_name.push(rcgen::DnType::CommonName, "openclaw-gateway");
     let certificate = params.self_signed(&key).expect("a certificate can be signed");
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("the key was just made");
+    Certificate { der: certificate.der().clone(), key: key.serialize_der() }
+}
+
+fn acceptor(certificate: Certificate) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(certificate.key).expect("a key in PKCS #8");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
+        .with_single_cert(vec![certificate.der], key)
         .expect("the key belongs to the certificate");
     TlsAcceptor::from(Arc::new(config))
 }

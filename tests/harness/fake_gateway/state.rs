@@ -1,7 +1,7 @@
 //! What one gateway holds: configuration, files, sessions, jobs, counts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -53,8 +53,13 @@ pub(crate) struct State {
     pub(crate) restarts: usize,
     pub(crate) connections_cut: usize,
     pub(crate) upgrades_refused: usize,
+    pub(crate) upgrades: Vec<(String, Instant)>,
     pub(crate) rejected_tokens: usize,
     pub(crate) patches: Vec<Instant>,
+    pub(crate) patch_window: Duration,
+    pub(crate) patches_refused: usize,
+    pub(crate) open: usize,
+    pub(crate) open_most: usize,
     pub(crate) just_created: BTreeSet<String>,
     pub(crate) paired: BTreeSet<String>,
     pub(crate) device_tokens: HashMap<String, String>,
@@ -69,6 +74,7 @@ impl State {
             config,
             version: options.version.number(),
             has_entries: options.version.has_entries(),
+            patch_window: options.patch_window,
             paired: options.paired_devices.iter().cloned().collect(),
             ..Self::default()
         };

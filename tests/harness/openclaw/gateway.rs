@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{
     Auth, Client, Held, Options, Refused,
     install::{Installed, installed, note},
-    process::{Process, Slot, slot},
+    process::{Process, Slot, slot, two_slots},
 };
 
 /// From the start of the process to an answered handshake; a cold start beside another took 45 s.
@@ -44,7 +44,22 @@ impl Gateway {
     /// Without npm, or when it does not answer a handshake in time.
     pub async fn start(options: Options) -> Self {
         let installed = installed(options.version).await;
-        let slot = slot().await;
+        Self::start_in(slot().await, installed, options).await
+    }
+
+    /// Two at once, one after the other.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::start`].
+    pub async fn start_two(first: Options, second: Options) -> (Self, Self) {
+        let installs = (installed(first.version).await, installed(second.version).await);
+        let slots = two_slots().await;
+        let first = Self::start_in(slots.0, installs.0, first).await;
+        (first, Self::start_in(slots.1, installs.1, second).await)
+    }
+
+    async fn start_in(slot: Slot, installed: Installed, options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["home", "home/workspaces", "tmp", "state"] {
             fs::create_dir(folder.path().join(name)).expect("a temporary folder can be written");

@@ -16,6 +16,9 @@ pub enum Version {
 }
 
 impl Version {
+    /// From the oldest to the newest.
+    pub const ALL: [Self; 3] = [Self::V2026_2_9, Self::V2026_6_11, Self::V2026_9_6];
+
     /// The number on npm.
     #[must_use]
     pub fn number(self) -> &'static str {

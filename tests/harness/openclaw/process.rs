@@ -64,19 +64,35 @@ const SWITCHES: [&str; 10] = [
     "DO_NOT_TRACK",
 ];
 
+/// Who wants two slots holds this first: two that hold one each would wait for each other for ever.
+const PAIR: &str = "pair.lock";
+
 /// The right to run one gateway.
 #[derive(Debug)]
-pub(super) struct Slot(File);
+pub(super) struct Slot {
+    lock: File,
+    /// The right to have two.
+    _pair: Option<File>,
+}
 
-/// Waits for a free slot. A test holds one at most, or tests could wait for each other for ever.
+/// Waits for two free slots.
+pub(super) async fn two_slots() -> (Slot, Slot) {
+    let pair = File::create(root().join(PAIR)).expect("the target folder can be written");
+    let pair = tokio::task::spawn_blocking(move || pair.lock().map(|()| pair)).await;
+    let pair = pair.expect("taking a lock does not panic").expect("the lock can be taken");
+    let first = Slot { _pair: Some(pair), ..slot().await };
+    (first, slot().await)
+}
+
+/// Waits for a free slot. A test holds one at most, but for those of [`two_slots`].
 pub(super) async fn slot() -> Slot {
     let root = root();
     let free = async {
         loop {
             for name in SLOTS {
-                let file = File::create(root.join(name)).expect("the target folder can be written");
-                if file.try_lock().is_ok() {
-                    return Slot(file);
+                let lock = File::create(root.join(name)).expect("the target folder can be written");
+                if lock.try_lock().is_ok() {
+                    return Slot { lock, _pair: None };
                 }
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -95,7 +111,7 @@ pub(super) struct Process {
 impl Process {
     /// Starts it. `log` takes what it prints.
     pub(super) fn start(installed: &Installed, folder: &Path, port: u16, log: File, slot: &Slot) -> Self {
-        let lock = slot.0.try_clone().expect("a descriptor can be doubled");
+        let lock = slot.lock.try_clone().expect("a descriptor can be doubled");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SUPERVISOR, "openclaw-supervisor", STOP_TENTHS]);
         command.arg(&installed.node).arg(&installed.openclaw).args(["gateway", "run", "--port"]);

@@ -21,15 +21,15 @@ pub(super) const STEPS: [(&str, &str); 9] = [
     ("connect", "handshake"),
     ("config.get", "handshake"),
     ("agents.create", "agent"),
-    ("status", "config"),
-    ("config.patch", "config"),
     ("agents.files.set", "files"),
     ("sessions.patch", "wake"),
+    ("status", "config"),
+    ("config.patch", "config"),
     ("agents.list", "wake"),
     ("chat.send", "wake"),
 ];
 
-/// Whether a refusal of it fails the registration; without `status` we do with what the configuration says.
+/// Whether the registration fails without its answer; without `status` we do with what the configuration says.
 fn is_needed(method: &str) -> bool {
     method != "status"
 }
@@ -89,6 +89,8 @@ async fn a_connection_that_is_always_lost_at_a_call_is_told_and_leaves_nothing()
             let case = Case::fault(format!("{what} at {method}, always"), fault(method, NEVER));
             let told = |case: Case| case.fails("gateway_unreachable", stage, &UNREACHABLE);
             match method {
+                // Asked once more, then we go on without it.
+                _ if !is_needed(method) => cases.push(case.dials(3..=3)),
                 "connect" => before_hello.push(told(case).dials(2..=11)),
                 // It was applied: what the gateway holds tells, and no second patch is sent.
                 "config.patch" if what.ends_with("after") => cases.push(case.dials(2..=2)),
@@ -105,17 +107,22 @@ async fn a_connection_that_is_always_lost_at_a_call_is_told_and_leaves_nothing()
     tokio::join!(run(quick(), before_hello), run(limits, cases));
 }
 
-#[tokio::test]
-async fn a_call_that_is_never_answered_is_told_after_its_time_and_leaves_nothing() {
+/// A call that is never answered is told after its time and leaves nothing.
+pub(super) fn never_answered() -> Vec<Case> {
     let mut cases = vec![];
     for (method, stage) in STEPS {
         let mute = || Case::fault(format!("mute at {method}"), Fault::MuteAt(method.to_owned()));
+        if !is_needed(method) {
+            cases.push(mute().within(Duration::from_secs(4)));
+            cases.push(mute().in_background(1).within(Duration::from_secs(4)));
+            continue;
+        }
         let mute = || mute().fails("gateway_timeout", stage, &UNREACHABLE);
         // The clean-up goes over the connection that is open.
         cases.push(mute().dials(1..=1).within(Duration::from_secs(4)));
         cases.push(mute().dials(5..=5).in_background(5));
     }
-    run(quick(), cases).await;
+    cases
 }
 
 #[tokio::test]
@@ -156,8 +163,13 @@ async fn a_gateway_that_is_not_available_for_now_is_asked_again() {
             |retry_after_ms, times| Fault::RateLimited { method: method.to_owned(), retry_after_ms, times };
         let case = |what: &str, fault| Case::fault(format!("{what} at {method}"), fault);
         cases.push(case("a rate limit that passes", limited(300, 3)));
-        // The rest of the attempt is spent on it, and without it we go on.
         if !is_needed(method) {
+            for (what, pause) in [("beyond the attempt", 600_000), ("for ever", 300), ("without a pause", 0)]
+            {
+                let row = || case(&format!("a rate limit {what}"), limited(pause, NEVER));
+                cases.push(row().within(Duration::from_secs(4)));
+                cases.push(row().in_background(1).within(Duration::from_secs(4)));
+            }
             continue;
         }
         let told = |case: Case| case.fails("gateway_unreachable", stage, &[method, "rate limit exceeded"]);

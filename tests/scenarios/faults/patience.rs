@@ -3,29 +3,27 @@
 
 use std::time::Duration;
 
+use super::{
+    case::{Case, UNREACHABLE},
+    run::ours,
+};
+use crate::homes_with;
 use harness::{
     fake_gateway::{FakeGateway, Fault, Options},
     strangers::Manner,
     world::{Setup, body},
 };
-use worker::gateway::limits::Limits;
-
-use super::{
-    case::{Case, UNREACHABLE},
-    run::{ours, run},
-};
-use crate::homes_with;
 
 const NEVER: usize = usize::MAX;
 
-#[tokio::test]
-async fn with_the_real_limits_everything_is_told_within_the_promised_time() {
+/// Everything is told within the promised time.
+pub(super) fn with_the_real_limits() -> Vec<Case> {
     let seconds = Duration::from_secs;
     let mute = |method: &str| Fault::MuteAt(method.to_owned());
     let slow = |case: Case, stage| case.fails("gateway_timeout", stage, &UNREACHABLE);
     let away = |case: Case, stage| case.fails("gateway_unreachable", stage, &["ps aux | grep openclaw"]);
     let starting = |times| Fault::UnavailableWhileStarting { times, retry_after_ms: 2_000 };
-    let cases = vec![
+    vec![
         away(Case::closed("a closed port"), "tcp").within(seconds(1)),
         slow(Case::stranger("a blackhole", Manner::Blackhole).dials(0..=0), "tcp").within(seconds(5)),
         slow(Case::stranger("mute at the TLS hello", Manner::Mute).scheme("wss"), "tls").within(seconds(5)),
@@ -49,8 +47,7 @@ async fn with_the_real_limits_everything_is_told_within_the_promised_time() {
         )
         .dials(6..=6)
         .within(seconds(12 + 15 + 2)),
-    ];
-    run(Limits::default(), cases).await;
+    ]
 }
 
 #[tokio::test]

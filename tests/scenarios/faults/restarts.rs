@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use harness::fake_gateway::{Fault, Options, Version};
-use worker::gateway::limits::Limits;
 
-use super::{case::Case, run::run};
+use super::case::Case;
 
 /// Restarts that it makes by itself for one registration.
 fn own(version: Version) -> usize {
@@ -16,8 +15,8 @@ fn own(version: Version) -> usize {
     }
 }
 
-#[tokio::test]
-async fn a_gateway_that_restarts_for_its_configuration_is_created_when_it_is_back() {
+/// A gateway that restarts for its configuration is created when it is back.
+pub(super) fn of_every_kind() -> Vec<Case> {
     let mut cases = vec![];
     for version in Version::ALL {
         let restarting = |down_ms, delay_ms, twice| {
@@ -35,5 +34,5 @@ async fn a_gateway_that_restarts_for_its_configuration_is_created_when_it_is_bac
         cases.push(restarting(300, 0, true).restarted(own(version) + 1));
         cases.push(restarting(4_000, 0, true).restarted(own(version) + 1).in_background(1));
     }
-    run(Limits::default(), cases).await;
+    cases
 }

@@ -23,6 +23,21 @@ const AT_ONCE: usize = 24;
 /// What two busy cores may add to a promised time.
 const SLACK: Duration = Duration::from_secs(3);
 
+/// What a person can do next: every detail names one of these.
+const NEXT_STEPS: [&str; 11] = [
+    "openclaw --version",
+    "openclaw.json",
+    "grep openclaw",
+    "openclaw devices",
+    "nc -zv",
+    "`url`",
+    "`token`",
+    "`workspace_root`",
+    "`disable_device_pairing",
+    "wss://",
+    "access rules",
+];
+
 /// Limits for rows in which something must take too long: nothing else comes near them.
 pub(super) fn quick() -> Limits {
     let two = Duration::from_secs(2);
@@ -34,7 +49,9 @@ pub(super) fn quick() -> Limits {
         challenge: two,
         hello: two,
         call: two,
+        optional: Duration::from_secs(1),
         attempt: Duration::from_secs(8),
+        asked: two,
         clean_up: two,
         waiting_dials: Duration::from_secs(3),
         redial_min: Duration::from_millis(50),
@@ -135,6 +152,7 @@ fn look_at_answer(outcome: &Outcome, case: &Case, url: &str) {
     for part in says.iter().map(|part| part.replace("{port}", port)) {
         assert!(detail.contains(&part), "{name}: {part:?} is not in {detail:?}");
     }
+    assert!(NEXT_STEPS.iter().any(|step| detail.contains(step)), "{name}: no next step in {detail:?}");
     let is_clean = !detail.contains("gateway-token") && !detail.contains(char::is_control);
     assert!(is_clean && detail.chars().count() < 1_000, "{name}: {detail:?}");
 }

@@ -94,7 +94,11 @@ async fn dial(
 
 async fn resolve(dialer: &Dialer, url: &GatewayUrl) -> Result<Vec<SocketAddr>, Failure> {
     let forbidden = |why: Why| {
-        let detail = format!("The address policy forbids {}: {why}.", url.host_text());
+        let detail = format!(
+            "The address policy forbids {}: {why}. Put the gateway's own address into `url`, or ask whoever runs Mission \
+             Control whether it may be dialled (ALLOW_ADDRESSES, DENY_ADDRESSES, ALLOW_PRIVATE_ADDRESSES).",
+            url.host_text()
+        );
         Failure::new(Stage::Policy, Cause::AddressForbidden, detail)
     };
     dialer.policy.check_host(&url.host()).map_err(forbidden)?;

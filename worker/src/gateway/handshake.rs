@@ -9,6 +9,7 @@ use shared::{
         failure::{Cause, Failure, Stage},
         url::GatewayUrl,
     },
+    failpoint::{When, reach},
     secret::Secret,
 };
 use tokio::time::timeout;
@@ -87,6 +88,7 @@ pub async fn shake(dialer: &Dialer, peer: Peer<'_>, socket: &mut Socket) -> Resu
         timeout(dialer.limits.challenge, challenge(socket, dialer, peer)).await.map_err(slow)??;
     let request = frame::request("connect", "connect", &params(dialer, peer, &challenge));
     let started = Instant::now();
+    reach(When::Before, "call", || "connect".to_owned());
     let answer = async {
         if socket.send(Message::text(request)).await.is_err() {
             return Err(closed("", dialer, peer));
@@ -99,7 +101,9 @@ pub async fn shake(dialer: &Dialer, peer: Peer<'_>, socket: &mut Socket) -> Resu
             }
         }
     };
-    match timeout(dialer.limits.hello, answer).await.map_err(slow)?? {
+    let answer = timeout(dialer.limits.hello, answer).await.map_err(slow)??;
+    reach(When::After, "call", || "connect".to_owned());
+    match answer {
         Ok(payload) => {
             hello(&payload, started.elapsed()).ok_or_else(|| violation("hello is not valid").into())
         }
@@ -247,7 +251,9 @@ fn insert(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-fn hello(payload: &Value, latency: Duration) -> Option<Hello> {
+/// Reads a hello; `None` if it is none. Never panics, whatever it is.
+#[must_use]
+pub fn hello(payload: &Value, latency: Duration) -> Option<Hello> {
     let protocol = payload.get("protocol")?.as_u64().and_then(|protocol| u32::try_from(protocol).ok())?;
     let texts = |value: Option<&Value>| {
         value?

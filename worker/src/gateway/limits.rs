@@ -25,8 +25,12 @@ pub struct Limits {
     pub hello: Duration,
     /// One call.
     pub call: Duration,
+    /// A call whose answer is not needed, the waits that the gateway asks for included: then we go on without it.
+    pub optional: Duration,
     /// One attempt, clean-up not counted.
     pub attempt: Duration,
+    /// What the gateway may ask to wait beside that, over one attempt (`retryAfterMs`).
+    pub asked: Duration,
     /// The clean-up after a failed attempt.
     pub clean_up: Duration,
     /// With `Patience::Waiting`, no dial starts later than this after the first.
@@ -48,7 +52,9 @@ impl Default for Limits {
             challenge: seconds(2),
             hello: seconds(10),
             call: seconds(15),
+            optional: seconds(5),
             attempt: seconds(60),
+            asked: seconds(300),
             clean_up: seconds(2),
             waiting_dials: seconds(12),
             redial_min: Duration::from_millis(250),

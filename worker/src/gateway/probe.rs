@@ -121,13 +121,14 @@ async fn version_elsewhere(
     said: Option<&str>,
 ) -> Result<String, Refused> {
     session.stage = Stage::Version;
-    let schema = session.ask("config.schema", json!({})).await?.unwrap_or(Value::Null);
-    let candidates = [schema.get("version"), config.pointer("/config/meta/lastTouchedVersion")];
-    let found = candidates
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .find(|text| text.parse::<Version>().is_ok());
+    let version = |text: &&str| text.parse::<Version>().is_ok();
+    let touched = config.pointer("/config/meta/lastTouchedVersion").and_then(Value::as_str).filter(version);
+    // Nobody else tells the version: then the answer is needed.
+    let schema = match touched {
+        Some(_) => session.ask_optional("config.schema", json!({})).await?.unwrap_or(Value::Null),
+        None => session.ask("config.schema", json!({})).await?.unwrap_or(Value::Null),
+    };
+    let found = schema.get("version").and_then(Value::as_str).filter(version).or(touched);
     Ok(found.or(said).unwrap_or_default().to_owned())
 }
 

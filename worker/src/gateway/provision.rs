@@ -1,6 +1,9 @@
 //! The way of a creation on the gateway's side, read top-down.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +17,6 @@ use shared::{
     ids::{AgentId, GatewayId, OperationId},
     secret::Secret,
 };
-use tokio::time::timeout_at;
 
 pub use super::probe::Verified;
 use super::{
@@ -145,9 +147,11 @@ pub struct Failed {
 /// Why it failed, after the clean-up.
 pub async fn provision(dialer: &Dialer, order: &Order) -> Result<Provisioned, Failed> {
     let mut session = session_for(dialer, order);
+    if order.agent_may_exist {
+        session.expect_back();
+    }
     let mut asked = Asked::Nothing;
-    let deadline = session.deadline().into();
-    let result = timeout_at(deadline, attempt(&mut session, order, &mut asked)).await;
+    let result = session.deadline().bound(attempt(&mut session, order, &mut asked)).await;
     let refused = match result {
         Ok(Ok((verified, agent))) => {
             session.close().await;
@@ -196,21 +200,22 @@ async fn write_all(
     let workspace = workspace(&order.workspace_root, &order.agent_id.on_gateway());
     let name = order.agent_id.to_string();
     *asked = Asked::Sent;
+    let creating = Instant::now();
     let agent_id = write::create_agent(session, &name, &workspace).await?.id;
+    session.passed(Stage::Agent, creating);
     *asked = Asked::Created;
     let mut agent = write_agent(session, order, (agent_id, workspace), &[]).await?;
     wake(session, order, &mut agent).await?;
     Ok(agent)
 }
 
-/// Writes our entry, the files and the label of an agent that exists, and waits for announced restarts.
+/// Writes the files, the label and our entry of an agent that exists, and waits for announced restarts.
 pub(super) async fn write_agent(
     session: &mut Session<'_>,
     order: &Order,
     (agent_id, workspace): (String, String),
     kept: &[Template],
 ) -> Result<MainAgent, Refused> {
-    let config_form = write_config::write_config(session, &agent_id, order.heartbeat_every).await?;
     let every = order.heartbeat_every.map_or_else(|| "30 minutes".to_owned(), in_words);
     let name = order.agent_id.to_string();
     let facts = Facts {
@@ -221,12 +226,20 @@ pub(super) async fn write_agent(
         agent_token: &order.agent_token,
         every: &every,
     };
+    let writing = Instant::now();
     let files = write::write_files(session, &agent_id, &facts, kept).await?;
+    session.passed(Stage::Files, writing);
     write::label_session(session, &agent_id, &write::label(&order.name, &name)).await?;
+    // Last of what is written: for seconds after a change of their configuration some gateways answer nobody.
+    let configuring = Instant::now();
+    let config_form = write_config::write_config(session, &agent_id, order.heartbeat_every).await?;
+    session.passed(Stage::Config, configuring);
+    session.stage = Stage::Wake;
     // A restart would kill the agent's first run: it is woken when the announced ones are over.
     let agents = session.settle().await?;
     if !lists(&agents, &agent_id) {
-        let detail = "The gateway does not list the agent after it was written.";
+        let detail = "The gateway does not list the agent after it was written. Check its openclaw.json, and its \
+                      version: openclaw --version.";
         return Err(Failure::new(Stage::Wake, Cause::CallRefused, detail).into());
     }
     Ok(MainAgent {
@@ -246,12 +259,14 @@ pub(super) async fn wake(
     order: &Order,
     agent: &mut MainAgent,
 ) -> Result<(), Refused> {
+    let waking = Instant::now();
     agent.wake =
         write::wake(session, &agent.agent_id, &format!("mission-control-{}", order.operation)).await?;
     // A gateway in its agent's first run answers slowly: it is asked again only if a restart was announced.
     if session.is_restart_announced() {
         session.settle().await?;
     }
+    session.passed(Stage::Wake, waking);
     Ok(())
 }
 
@@ -261,7 +276,13 @@ fn lists(agents: &Value, agent_id: &str) -> bool {
 }
 
 pub(super) fn session_for<'a>(dialer: &'a Dialer, order: &'a Order) -> Session<'a> {
-    let target = Target {
+    Session::new(dialer, target_for(order))
+}
+
+/// Where an order goes, as what and how patiently.
+#[must_use]
+pub fn target_for(order: &Order) -> Target<'_> {
+    Target {
         url: &order.url,
         device_token: order.device_token.as_ref().filter(|_| !order.disable_device_pairing),
         token: order.token.as_ref(),
@@ -269,8 +290,7 @@ pub(super) fn session_for<'a>(dialer: &'a Dialer, order: &'a Order) -> Session<'
         mode: if order.disable_device_pairing { Mode::ControlUi } else { Mode::Device },
         patience: order.patience,
         secrets: order.token.iter().chain(&order.device_token).chain([&order.agent_token]).cloned().collect(),
-    };
-    Session::new(dialer, target)
+    }
 }
 
 pub(super) fn workspace(root: &str, agent_id: &str) -> String {

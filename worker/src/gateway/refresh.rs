@@ -1,11 +1,12 @@
 //! Writing a registered gateway's main agent anew: after a change, where it is or where it moves to.
 
+use std::time::Instant;
+
 use serde_json::json;
 use shared::domain::gateway::{
     failure::{Failure, Stage},
     sync::Options,
 };
-use tokio::time::timeout_at;
 
 use super::{
     Dialer,
@@ -73,8 +74,7 @@ enum Creation {
 pub async fn refresh(dialer: &Dialer, order: &Order, scope: Scope) -> Result<Refreshed, NotRefreshed> {
     let mut session = session_for(dialer, order);
     let mut creation = Creation::Unasked;
-    let deadline = session.deadline().into();
-    let refused = match timeout_at(deadline, attempt(&mut session, order, scope, &mut creation)).await {
+    let refused = match session.deadline().bound(attempt(&mut session, order, scope, &mut creation)).await {
         Ok(Ok((verified, (agent, not_reset)))) => {
             session.close().await;
             return Ok(Refreshed { verified, agent, created: creation == Creation::Made, not_reset });
@@ -120,7 +120,9 @@ async fn write_all(
 ) -> Result<Written, Refused> {
     let path = workspace(&order.workspace_root, &order.agent_id.on_gateway());
     *creation = Creation::Unanswered;
+    let creating = Instant::now();
     let created = create_agent(session, &order.agent_id.to_string(), &path).await?;
+    session.passed(Stage::Agent, creating);
     *creation = if created.existed { Creation::Existed } else { Creation::Made };
     let mut kept = vec![];
     if created.existed {

@@ -116,7 +116,8 @@ fn advice(cause: Cause, said: &str, error: &ErrorBody, request_id: Option<&str>)
                 |wait| format!("{} s (retryAfterMs {})", wait.as_millis().div_ceil(1_000), wait.as_millis()),
             );
             format!(
-                "{said}Too many wrong credentials came from this address; it refuses even the right one for {wait}."
+                "{said}Too many wrong credentials came from this address; it refuses even the right one for {wait}. Check \
+                 `token` against gateway.auth in the gateway's openclaw.json, and try again after that."
             )
         }
         Cause::PairingRequired => {
@@ -181,7 +182,9 @@ pub fn of_call(stage: Stage, method: &str, error: &ErrorBody, secrets: &[Secret]
         Failure::new(
             stage,
             Cause::Unavailable,
-            format!("{method} is not available: {said}. Try again shortly."),
+            format!(
+                "{method} is not available: {said}. Try again shortly, or check the gateway: ps aux | grep openclaw."
+            ),
         )
     } else if method == "agents.create" && error.code == "UNAVAILABLE" {
         let detail = format!(
@@ -190,7 +193,11 @@ pub fn of_call(stage: Stage, method: &str, error: &ErrorBody, secrets: &[Secret]
         );
         Failure::new(stage, Cause::CallRefused, detail)
     } else {
-        Failure::new(stage, Cause::CallRefused, format!("The gateway refused {method}: {said}."))
+        let detail = format!(
+            "The gateway refused {method}: {said}. Look at the gateway's log for the reason, and check its version: \
+             openclaw --version. Then try again."
+        );
+        Failure::new(stage, Cause::CallRefused, detail)
     };
     Refused { failure, retry_after: error.retry_after(), wants_password: false }
 }

@@ -31,14 +31,14 @@ pub struct Removed {
 pub async fn remove_agent(dialer: &Dialer, order: &Order) -> Result<Removed, Failure> {
     let mut session = session_for(dialer, order);
     session.stage = Stage::Agent;
+    let deadline = session.deadline();
     let removing = async {
         let found = delete(&mut session, &order.agent_id.on_gateway()).await?;
         // On gateways that restart for it, one answered call shows that it is done.
         session.settle().await?;
         Ok::<bool, Refused>(found)
     };
-    let limit = dialer.limits.attempt;
-    let result = timeout(limit, removing).await;
+    let result = deadline.bound(removing).await;
     session.close().await;
     match result {
         Ok(Ok(found)) => Ok(Removed { found }),

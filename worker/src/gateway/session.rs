@@ -21,6 +21,7 @@ use tracing::debug;
 use super::{
     Dialer,
     connect::{Socket, timed_out},
+    deadline::Deadline,
     frame::ErrorBody,
     handshake::{Field, Hello, Mode},
     refusal::{self, Refused},
@@ -56,6 +57,7 @@ pub struct Target<'a> {
 }
 
 /// One gateway for the time of one attempt.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Session<'a> {
     dialer: &'a Dialer,
     target: Target<'a>,
@@ -64,9 +66,11 @@ pub struct Session<'a> {
     field: Field,
     open: Option<(Socket, Hello)>,
     was_open: bool,
+    /// An earlier attempt of this operation found it.
+    was_found: bool,
     dials: u32,
     first_dial: Option<Instant>,
-    deadline: Instant,
+    deadline: Deadline,
     restarts: Restarts,
     next_id: u64,
     is_rejected: bool,
@@ -87,9 +91,10 @@ impl<'a> Session<'a> {
             field: Field::Token,
             open: None,
             was_open: false,
+            was_found: false,
             dials: 0,
             first_dial: None,
-            deadline: Instant::now() + dialer.limits.attempt,
+            deadline: Deadline::after(dialer.limits.attempt, dialer.limits.asked),
             restarts: Restarts::default(),
             next_id: 0,
             is_rejected: false,
@@ -97,6 +102,11 @@ impl<'a> Session<'a> {
             issued: None,
             late: None,
         }
+    }
+
+    /// A gateway that an earlier attempt found is expected back: that nobody listens there does not end this attempt.
+    pub fn expect_back(&mut self) {
+        self.was_found = true;
     }
 
     /// The token that the gateway issued to our device over this session, if it did.
@@ -107,8 +117,8 @@ impl<'a> Session<'a> {
 
     /// When the attempt ends.
     #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.deadline
+    pub fn deadline(&self) -> Deadline {
+        self.deadline.clone()
     }
 
     /// How many connections were opened or tried.
@@ -199,14 +209,17 @@ impl<'a> Session<'a> {
             let unavailable = |answer: &Answer| answer.as_ref().err().is_some_and(ErrorBody::is_unavailable);
             let waiting = || answers.iter().flatten().filter(|answer| unavailable(answer));
             let told = waiting().filter_map(|answer| answer.as_ref().err()?.retry_after()).max();
-            if waiting().next().is_none() || !self.may_wait(told, pause) {
+            if waiting().next().is_none() {
                 return Ok(answers.into_iter().flatten().collect());
             }
+            let Some(wait) = self.granted(told, pause) else {
+                return Ok(answers.into_iter().flatten().collect());
+            };
             answers
                 .iter_mut()
                 .filter(|slot| slot.as_ref().is_some_and(unavailable))
                 .for_each(|slot| *slot = None);
-            self.watch(Instant::now() + told.map_or(pause, |told| self.pause(told))).await;
+            self.watch(Instant::now() + wait).await;
             pause = (pause * 2).min(self.dialer.limits.redial_max);
         }
     }
@@ -238,9 +251,10 @@ impl<'a> Session<'a> {
 
     /// Another try after the attempt ended, for the clean-up: the deadline is the clean-up's, and one dial is allowed.
     pub fn reopen_for(&mut self, limit: Duration) {
-        self.deadline = Instant::now() + limit;
+        self.deadline = Deadline::after(limit, Duration::ZERO);
         self.first_dial = None;
         self.was_open = false;
+        self.was_found = false;
         self.restarts = Restarts::default();
     }
 

@@ -1,16 +1,21 @@
 //! What a registered gateway is doing: the handshake, its version, and its sessions. Writes nothing.
 
 use serde_json::{Value, json};
-use shared::domain::gateway::failure::{Failure, Stage};
+use shared::{
+    domain::gateway::{
+        failure::{Failure, Stage},
+        version::Version,
+    },
+    ids::AgentId,
+};
 use tokio::time::timeout;
 
 use super::{
     Dialer,
     connect::timed_out,
     probe::{Verified, verify},
-    provision::{Order, session_for},
     refusal::Refused,
-    session::Session,
+    session::{Session, Target},
     write::session_key,
 };
 
@@ -25,29 +30,34 @@ pub struct Status {
     pub main_session: Option<String>,
 }
 
-/// Looks at a gateway.
+/// Looks at a gateway: whether it is new enough, and whether this agent's session is there.
 ///
 /// # Errors
 ///
 /// As for a provisioning attempt, up to the stage `version`.
-pub async fn status(dialer: &Dialer, order: &Order) -> Result<Status, Failure> {
-    let mut session = session_for(dialer, order);
-    let result = timeout(dialer.limits.attempt, look(&mut session, order)).await;
+pub async fn status(
+    dialer: &Dialer,
+    target: Target<'_>,
+    (minimum, agent): (&Version, AgentId),
+) -> Result<Status, Failure> {
+    let url = target.url;
+    let mut session = Session::new(dialer, target);
+    let result = timeout(dialer.limits.attempt, look(&mut session, minimum, agent)).await;
     let stage = session.stage;
     session.close().await;
     match result {
         Ok(status) => status.map_err(|refused| refused.failure),
-        Err(_) => Err(timed_out(stage, &order.url)),
+        Err(_) => Err(timed_out(stage, url)),
     }
 }
 
-async fn look(session: &mut Session<'_>, order: &Order) -> Result<Status, Refused> {
-    let verified = verify(session, &order.minimum_version).await?;
+async fn look(session: &mut Session<'_>, minimum: &Version, agent: AgentId) -> Result<Status, Refused> {
+    let verified = verify(session, minimum).await?;
     session.stage = Stage::Agent;
     // A gateway that does not list its sessions is connected all the same.
-    let answer = session.ask("sessions.list", json!({})).await?.unwrap_or(Value::Null);
+    let answer = session.ask_optional("sessions.list", json!({})).await?.unwrap_or(Value::Null);
     let sessions = answer.get("sessions").and_then(Value::as_array);
-    let wanted = session_key(&order.agent_id.on_gateway());
+    let wanted = session_key(&agent.on_gateway());
     let keys = sessions.into_iter().flatten().filter_map(|session| session.get("key")?.as_str());
     let main_session = keys.into_iter().find(|key| key.eq_ignore_ascii_case(&wanted)).map(str::to_owned);
     // `count` may be that of a page.

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -15,10 +15,12 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::roots::roots;
+
 /// Whether the gateway's certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificate {
-    /// Chain and name, against the Mozilla roots.
+    /// Chain and name, against the Mozilla roots and those of the system.
     Checked,
     /// Anything is taken (`allow_insecure_tls`); the handshake's signatures are still verified.
     Unchecked,
@@ -39,10 +41,7 @@ fn config(certificate: Certificate) -> io::Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
     Ok(match certificate {
-        Certificate::Checked => {
-            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
+        Certificate::Checked => builder.with_root_certificates(roots()).with_no_client_auth(),
         Certificate::Unchecked => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))

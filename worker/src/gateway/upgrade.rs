@@ -18,6 +18,8 @@ use tokio_tungstenite::{
 use super::{connect::reachable, limits::INCOMING_BYTES_MAX, tls::is_tls_record};
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
+/// What is read at once.
+const READ_BUFFER: usize = 16 << 10;
 
 const NO_HTTP: &str = "What answers there does not speak HTTP. Is this an OpenClaw gateway? Check the port in `url`, and \
     on the host: openclaw --version.";
@@ -57,6 +59,8 @@ pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     check_head(&head, &derive_accept_key(key.as_bytes()), url)
         .map_err(|failure| NotUpgraded::Failed(*failure))?;
     let config = WebSocketConfig::default()
+        // Each read clears all of it first, and most frames are small.
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(INCOMING_BYTES_MAX))
         .max_frame_size(Some(INCOMING_BYTES_MAX));
     Ok(WebSocketStream::from_partially_read(stream, rest, Role::Client, Some(config)).await)

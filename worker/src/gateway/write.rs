@@ -14,9 +14,6 @@ use crate::agent::{
     templates::{Facts, Template, WAKE_MESSAGE, render},
 };
 
-/// How long "agent not found" is taken for "not yet" after a creation.
-pub(super) const NOT_YET: Duration = Duration::from_secs(3);
-
 /// What became of the files.
 #[derive(Debug, Default)]
 pub struct Files {
@@ -55,7 +52,8 @@ pub async fn create_agent(
             if id.eq_ignore_ascii_case(&own) {
                 return Ok(Created { id: id.to_owned(), existed: false });
             }
-            let detail = "The gateway created the agent under an id that was not asked for.";
+            let detail = "The gateway created the agent under an id that was not asked for. Check its version: \
+                          openclaw --version.";
             Err(Failure::new(Stage::Agent, Cause::CallRefused, detail).into())
         }
         Err(error) if error.message.contains("already exists") => Ok(Created { id: own, existed: true }),
@@ -159,7 +157,8 @@ async fn ask_until_found(
     session: &mut Session<'_>,
     requests: &[(&'static str, Value)],
 ) -> Result<Vec<Answer>, Refused> {
-    let until = Instant::now() + NOT_YET;
+    // A busy gateway puts a creation into effect only seconds after it has answered it.
+    let until = Instant::now() + session.call_limit();
     loop {
         let answers = session.ask_all(requests).await?;
         if Instant::now() >= until || !answers.iter().any(is_unknown_agent) {

@@ -9,7 +9,6 @@ use super::{
     frame::ErrorBody,
     refusal::Refused,
     session::{Pending, Progress, Session},
-    write::NOT_YET,
 };
 use crate::agent::{
     config_patch::{self, ConfigForm, Step, decide},
@@ -22,6 +21,8 @@ const PATCH_TRIES_MAX: u32 = 5;
 /// answer when the change is in effect, which can take minutes. The patch is not sent again meanwhile: a gateway counts
 /// patches, and takes 3 a minute.
 const PATCH_LOOKS: u32 = 4;
+/// Before a patch is repeated where the gateway does not tell when it is available again.
+const UNTOLD: Duration = Duration::from_secs(1);
 /// Before the configuration is read again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -39,7 +40,7 @@ pub async fn write_config(
     let Some(every) = every else { return Ok(ConfigForm::None) };
     let mut wanted = config_patch::heartbeat(every, HEARTBEAT_PROMPT);
     let mut may_drop_keys = true;
-    let not_yet_until = Instant::now() + NOT_YET;
+    let not_yet_until = Instant::now() + session.call_limit();
     let mut last = None;
     let mut tries = 0;
     while tries < PATCH_TRIES_MAX {
@@ -55,7 +56,8 @@ pub async fn write_config(
                 continue;
             }
             Step::Absent => {
-                let detail = "The agent is not in the gateway's configuration after it was created.";
+                let detail = "The agent is not in the gateway's configuration after it was created. Check on its host \
+                              that the gateway may write its openclaw.json, and its version: openclaw --version.";
                 return Err(Failure::new(Stage::Config, Cause::CallRefused, detail).into());
             }
         };
@@ -82,10 +84,15 @@ pub async fn write_config(
             may_drop_keys = false;
             wanted.retain(|key, _| !rejected.contains(key));
         } else if error.is_unavailable() {
-            let wait = session.pause(error.retry_after().unwrap_or(Duration::from_secs(1)));
-            if Instant::now() + wait >= session.deadline() {
+            let Some(wait) = session.granted(error.retry_after(), UNTOLD) else {
                 return Err(session.refused("config.patch", &error));
-            }
+            };
+            // Its own limit, not a try of ours that failed.
+            tries -= u32::from(error.retry_after().is_some());
+            tracing::info!(
+                wait_ms = wait.as_millis(),
+                "the gateway asks to wait before its configuration is changed"
+            );
             session.watch(Instant::now() + wait).await;
         } else if error.code == "UNAVAILABLE" {
             // It may be written and not in effect yet.
@@ -131,6 +138,6 @@ async fn outcome(
 
 /// Whose heartbeat is on now; `None` where the gateway does not tell.
 async fn beating(session: &mut Session<'_>) -> Result<Option<Vec<String>>, Refused> {
-    let status = session.ask("status", json!({})).await?.unwrap_or(Value::Null);
-    Ok(config_patch::beating(&status))
+    let status = session.ask_optional("status", json!({})).await?;
+    Ok(status.as_ref().and_then(config_patch::beating))
 }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use shared::ids::{JobId, LeaseToken};
+use shared::{
+    ids::{JobId, LeaseToken},
+    meter,
+};
 use tokio_util::sync::CancellationToken;
 
 /// A lease, as the queue knows it.
@@ -30,6 +33,7 @@ impl Held {
     pub(super) fn begin(self: &Arc<Self>, (job, token): Named) -> Holding {
         let lost = CancellationToken::new();
         self.lock().running.insert(job, (token, lost.clone()));
+        meter::delivery_began();
         Holding { held: Arc::clone(self), lease: (job, token), lost, is_over: false }
     }
 
@@ -78,6 +82,7 @@ impl Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
+        meter::delivery_gone();
         let (job, token) = self.lease;
         let mut leases = self.held.lock();
         // The same job may have been delivered again, under another lease.

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use shared::{
     chain::chain,
     commit::{Commit, Finish, Then},
-    domain::gateway::Command,
+    domain::gateway::{Command, Known},
     envelope::Actor,
     execute::{Context, ExecuteError, execute},
     ids::JobId,
-    job::{Job, Kind, Lease},
+    job::{Job, Kind, Lease, check_in_key},
     store::CommitError,
 };
 
@@ -90,8 +90,18 @@ pub(super) async fn try_record<F: Fn(&mut Commit) + Send + Sync>(
     }
 }
 
+/// For what is noticed and belongs to no operation: whatever was asked for last does not make it wrong.
+pub(super) fn for_last_operation(lease: &Lease, known: &Known) -> Lease {
+    Lease { job: Job { operation: known.operation.id, ..lease.job.clone() }, ..lease.clone() }
+}
+
 /// Ends a delivery without an event.
 pub(super) async fn end(deps: &Deps, lease: &Lease, then: Then) {
+    end_with(deps, lease, (then, vec![])).await;
+}
+
+/// Ends a delivery without an event, and enqueues what follows it.
+pub(super) async fn end_with(deps: &Deps, lease: &Lease, (then, jobs): (Then, Vec<Job>)) {
     let stream = shared::envelope::StreamId::from(lease.job.gateway);
     let mut pause = Duration::from_millis(100);
     loop {
@@ -101,6 +111,7 @@ pub(super) async fn end(deps: &Deps, lease: &Lease, then: Then) {
             let version = version.map_err(|error| chain(&error))?;
             let mut commit = Commit::new(stream.clone(), None, version, deps.clock.now());
             commit.finish = Some(Finish { job: lease.job.id, token: lease.token, then: then.clone() });
+            commit.jobs.clone_from(&jobs);
             match deps.store.commit(commit).await {
                 Ok(_) | Err(CommitError::LeaseLost { .. }) => Ok(()),
                 Err(error) => Err(chain(&error)),
@@ -118,6 +129,7 @@ pub(super) fn follow_up(lease: &Lease, kind: Kind, now: DateTime<Utc>, run_at: D
     let gateway_key = match kind {
         // Dials nobody, so it must not wait for those who do, nor hold them up.
         Kind::EraseToken => format!("erase:{}", lease.job.gateway),
+        Kind::AwaitCheckIn => check_in_key(lease.job.gateway),
         Kind::ProvisionGateway
         | Kind::RemoveMainAgent
         | Kind::UpdateGateway
@@ -125,7 +137,8 @@ pub(super) fn follow_up(lease: &Lease, kind: Kind, now: DateTime<Utc>, run_at: D
         | Kind::RefreshMainAgent
         | Kind::RemoveMovedAgent
         | Kind::RemoveGateway
-        | Kind::ProbeGateway => lease.job.gateway_key.clone(),
+        | Kind::ProbeGateway
+        | Kind::WakeMainAgent => lease.job.gateway_key.clone(),
     };
     Job { id: JobId::mint(now), kind, gateway_key, run_at, attempt: 1, created_at: now, ..lease.job.clone() }
 }

@@ -1,32 +1,26 @@
-//! Looks whether a gateway can be reached and notes it: an observation, not an event.
-
-use std::time::Duration;
+//! Looks whether a gateway can be reached because a person asks, and notes it.
 
 use shared::{
     chain::chain,
-    clock::rfc3339,
     commit::Then,
     domain::gateway::{
-        Gateway, Known,
-        failure::{Failure, Verdict},
+        Gateway, Known, Phase,
+        health::{Sight, Tally},
         patience::Patience,
     },
     execute::load,
     job::Lease,
-    view::{Noted, Observation},
 };
 
 use super::{outcome::end, provision_gateway::order};
 use crate::{
     config::Deps,
     gateway::{
-        Dialer,
-        status::{Status, status},
+        provision::{Order, target_for},
+        status::status,
     },
+    observe::{self, Before},
 };
-
-/// Most that a look may take.
-const LIMIT: Duration = Duration::from_secs(8);
 
 /// One delivery. Nothing is repeated: the next look comes by itself.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
@@ -46,62 +40,31 @@ async fn look(deps: &Deps, lease: &Lease, known: &Known) {
             return;
         }
     };
-    let limits = crate::gateway::limits::Limits { attempt: LIMIT, ..deps.dialer.limits.clone() };
-    let dialer = Dialer { limits, ..deps.dialer.clone() };
     // Somebody waits for it, whatever the gateway was registered with.
-    let order = crate::gateway::provision::Order { patience: Patience::Waiting, ..order };
-    let found = status(&dialer, &order).await;
+    let order = Order { patience: Patience::Waiting, ..order };
+    let sought = (&order.minimum_version, order.agent_id);
+    let found = status(&observe::quick(&deps.dialer), target_for(&order), sought).await;
+    let sight = found.as_ref().map_or_else(|failure| Sight::of(failure.cause), |_| Sight::Reached);
     let gateway = known.request.gateway;
-    let before = deps.store.observation(gateway).await.ok().flatten();
-    let before = before.and_then(|document| serde_json::from_str::<Noted>(&document).ok());
-    let seen_before = before.and_then(|before| before.observation.last_seen_at);
-    let now = rfc3339(deps.clock.now());
-    let is_refusal = |failure: &Failure| failure.cause.verdict() == Verdict::NeverRepeat;
-    let refused = found.as_ref().err().is_some_and(is_refusal);
-    let observation = observation(known, found, (now, seen_before));
-    tracing::info!(connected = observation.connected, stage = observation.stage, "gateway probed");
-    let noted = Noted { observation, refused };
-    let written = match serde_json::to_string(&noted) {
-        Ok(document) => deps.store.observe(gateway, document).await.map_err(|error| chain(&error)),
-        Err(error) => Err(chain(&error)),
+    let ran = match &known.phase {
+        Phase::Active(verified, _) | Phase::Deleting { verified, .. } => {
+            Some(verified.runtime_version.as_str())
+        }
+        Phase::Requested
+        | Phase::AwaitingPairing { .. }
+        | Phase::Verified(_)
+        | Phase::Provisioned(..)
+        | Phase::Failed { .. }
+        | Phase::Deleted => None,
     };
-    if let Err(error) = written {
-        tracing::warn!(error, "an observation could not be kept");
-    }
-}
-
-fn observation(
-    known: &Known,
-    found: Result<Status, Failure>,
-    (now, seen_before): (String, Option<String>),
-) -> Observation {
+    let before = Before { gateway, health: known.health(), ran };
+    // A look alone tells that it works, or that it refuses our credential; not that it is away.
+    let recorded = observe::record(deps, before, (&found, Tally::default().after(sight))).await;
+    let kept = deps.store.observation(gateway).await.ok().flatten();
     let url = known.request.url.to_string();
-    match found {
-        Ok(status) => Observation {
-            connected: Some(true),
-            gateway_url: url,
-            runtime_version: Some(status.verified.runtime_version),
-            protocol: Some(status.verified.protocol),
-            latency_ms: Some(status.verified.latency_ms),
-            sessions_count: status.sessions_count,
-            main_session: status.main_session,
-            error: None,
-            stage: None,
-            last_seen_at: Some(now.clone()),
-            checked_at: Some(now),
-        },
-        Err(failure) => Observation {
-            connected: Some(false),
-            gateway_url: url,
-            runtime_version: failure.runtime_version,
-            protocol: None,
-            latency_ms: None,
-            sessions_count: None,
-            main_session: None,
-            error: Some(failure.detail),
-            stage: Some(failure.stage.to_string()),
-            last_seen_at: seen_before,
-            checked_at: Some(now),
-        },
+    tracing::info!(?sight, recorded = recorded.is_ok(), "gateway probed");
+    let Some(document) = observe::noted(deps, &url, &found, kept.as_deref()) else { return };
+    if let Err(error) = deps.store.observe(gateway, document).await {
+        tracing::warn!(error = chain(&error), "an observation could not be kept");
     }
 }

@@ -14,6 +14,7 @@ use shared::{
     },
     execute::load,
     job::{Kind, Lease},
+    meter::{self, Attempt, Creation},
     register::{TOKEN_KEPT_HOURS, agent_token_owner, device_token_owner, gateway_token_owner},
     secret::Secret,
     token,
@@ -31,8 +32,6 @@ use crate::{
 
 /// A job that lost its worker this often ends as a failure: it may be what kills them.
 const LOST_LEASES_MAX: u32 = 5;
-/// How long a person has to approve our device.
-const PAIRING_WAIT_MINUTES: i64 = 15;
 /// When a job is looked at again that could not even begin.
 const LATER: Duration = Duration::from_mins(1);
 
@@ -99,12 +98,14 @@ pub(super) async fn order_for(
     known: &Known,
     (request, token_owner): (&event::Requested, &str),
 ) -> Result<Order, String> {
-    let token = if request.has_token { open(deps, token_owner).await? } else { None };
     // What was issued at one address is worth nothing at another.
     let is_same_gateway = request.url == known.request.url;
-    let device_token =
-        if is_same_gateway { open(deps, &device_token_owner(request.gateway)).await? } else { None };
-    let agent_token = open(deps, &agent_token_owner(request.gateway)).await?;
+    let (device, agent) = (device_token_owner(request.gateway), agent_token_owner(request.gateway));
+    let (token, device_token, agent_token) = tokio::try_join!(
+        open_if(deps, request.has_token, token_owner),
+        open_if(deps, is_same_gateway, &device),
+        open(deps, &agent),
+    )?;
     if request.has_token && token.is_none() {
         return Err("the sealed gateway token is missing".to_owned());
     }
@@ -129,6 +130,10 @@ pub(super) async fn order_for(
     })
 }
 
+async fn open_if(deps: &Deps, is_wanted: bool, owner: &str) -> Result<Option<Secret>, String> {
+    if is_wanted { open(deps, owner).await } else { Ok(None) }
+}
+
 pub(super) async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
     let sealed = deps.store.secret(owner).await.map_err(|error| chain(&error))?;
     sealed.map(|sealed| deps.vault.open_sealed(owner, &sealed).map_err(|error| chain(&error))).transpose()
@@ -137,7 +142,6 @@ pub(super) async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, Str
 async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisioned) {
     let Provisioned { verified, agent, dials, issued_token } = provisioned;
     tracing::info!(dials, runtime_version = verified.runtime_version, "gateway provisioned");
-    metrics::counter!("mission_control_creations_total", "outcome" => "succeeded", "code" => "").increment(1);
     let command = Command::RecordCreated { verified: told(verified), agent: written(agent) };
     // From this commit on the agent's token is accepted.
     let hash = token::hash(order.agent_token.expose()).to_vec();
@@ -146,19 +150,27 @@ async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisi
     let issued = issued_token.as_ref().and_then(|token| deps.vault.seal(&owner, token).ok());
     let complete = |commit: &mut Commit| {
         commit.credentials.push(CredentialChange::Put { hash: hash.clone(), subject: subject.clone() });
+        if deps.settings.wakes.most > 0 {
+            let now = deps.clock.now();
+            commit.jobs.push(follow_up(lease, Kind::AwaitCheckIn, now, now + deps.settings.wakes.wait));
+        }
         if let Some(sealed) = issued.clone() {
             commit.secrets.push(SecretChange::Put { owner: owner.clone(), sealed });
         }
     };
-    let recorded = try_record(deps, lease, Outcome { command, then: Then::Delete, complete }).await;
-    if recorded == Recorded::Refused {
+    match try_record(deps, lease, Outcome { command, then: Then::Delete, complete }).await {
+        Recorded::Written => {
+            meter::attempt(Attempt::Succeeded);
+            meter::creation(Creation::Succeeded);
+        }
+        Recorded::TooLate => {}
         // Somebody cancelled meanwhile: what was just provisioned goes again.
-        remove_main_agent::run(deps, lease).await;
+        Recorded::Refused => remove_main_agent::run(deps, lease).await,
     }
 }
 
 /// What a gateway said of itself, for the log.
-pub(super) fn told(verified: provision::Verified) -> event::Verified {
+pub(crate) fn told(verified: provision::Verified) -> event::Verified {
     let provision::Verified { runtime_version, protocol, scopes, latency_ms, .. } = verified;
     event::Verified { runtime_version, protocol, scopes, latency_ms }
 }
@@ -181,12 +193,19 @@ pub(super) fn written(agent: provision::MainAgent) -> event::MainAgent {
 async fn record_failed<F: Fn(&mut Commit) + Send + Sync>(
     deps: &Deps,
     lease: &Lease,
-    left: &provision::Leftover,
+    (left, attempt): (&provision::Leftover, Attempt),
     outcome: Outcome<F>,
-) {
-    if try_record(deps, lease, outcome).await != Recorded::Refused {
-        return;
+) -> Recorded {
+    let recorded = try_record(deps, lease, outcome).await;
+    match recorded {
+        Recorded::Written => meter::attempt(attempt),
+        Recorded::TooLate => {}
+        Recorded::Refused => clean_after_cancel(deps, lease, left).await,
     }
+    recorded
+}
+
+async fn clean_after_cancel(deps: &Deps, lease: &Lease, left: &provision::Leftover) {
     match left {
         provision::Leftover::MayRemain { .. } => remove_main_agent::run(deps, lease).await,
         provision::Leftover::Nothing | provision::Leftover::Removed { .. } => {
@@ -198,19 +217,21 @@ async fn record_failed<F: Fn(&mut Commit) + Send + Sync>(
 async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed) {
     let attempt = lease.job.attempt;
     let failure = failed.failure;
-    tracing::info!(dials = failed.dials, stage = %failure.stage, cause = ?failure.cause, detail = failure.detail,
-        "attempt failed");
+    let stage = failure.stage;
     let now = deps.clock.now();
     let elapsed = known.operation.tried_for(now);
     let round = Round { attempt, elapsed, jitter: rand::random(), asked: failed.retry_after };
     let decision = next(failure.cause, known.operation.patience, round);
+    tracing::info!(dials = failed.dials, stage = %stage, code = failure.cause.code().as_str(), cause = ?failure.cause,
+        detail = failure.detail, next = ?decision, "attempt failed");
     let agent_may_remain = matches!(failed.agent, provision::Leftover::MayRemain { .. });
     match decision {
         Next::Retry(delay) => {
             let retry_at = now + delay;
             let command = Command::RecordAttemptFailed { attempt, failure, retry_at, agent_may_remain };
             let then = Then::RunAt { at: retry_at, attempt: attempt + 1 };
-            record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
+            let ended = (&failed.agent, Attempt::Retried(stage));
+            record_failed(deps, lease, ended, Outcome { command, then, complete: nothing }).await;
         }
         Next::AwaitApproval => {
             let (since, until) = match &known.phase {
@@ -221,10 +242,10 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 | Phase::Active(..)
                 | Phase::Failed { .. }
                 | Phase::Deleting { .. }
-                | Phase::Deleted => (now, now + TimeDelta::minutes(PAIRING_WAIT_MINUTES)),
+                | Phase::Deleted => (now, now + deps.settings.pairing_wait),
             };
             let delay = pairing_poll((now - since).to_std().unwrap_or_default());
-            if now + delay >= until {
+            if now >= until {
                 return fail(deps, lease, known, (failure, failed.agent)).await;
             }
             let request_id = failure.pairing_request_id.clone();
@@ -238,8 +259,10 @@ async fn after_failure(deps: &Deps, lease: &Lease, known: &Known, failed: Failed
                 until,
                 agent_may_remain,
             };
-            let then = Then::RunAt { at: now + delay, attempt };
-            record_failed(deps, lease, &failed.agent, Outcome { command, then, complete: nothing }).await;
+            // The last look is at the end itself: an approval of the last moment counts.
+            let then = Then::RunAt { at: (now + delay).min(until), attempt };
+            let ended = (&failed.agent, Attempt::AwaitingApproval(stage));
+            record_failed(deps, lease, ended, Outcome { command, then, complete: nothing }).await;
         }
         Next::GiveUp => fail(deps, lease, known, (failure, failed.agent)).await,
     }
@@ -255,8 +278,7 @@ fn provision_left(known: &Known) -> provision::Leftover {
 }
 
 async fn fail(deps: &Deps, lease: &Lease, known: &Known, (failure, left): (Failure, provision::Leftover)) {
-    let code = failure.cause.code().as_str();
-    metrics::counter!("mission_control_creations_total", "outcome" => "failed", "code" => code).increment(1);
+    let (code, stage) = (failure.cause.code(), failure.stage);
     let may_dial = failure.cause.verdict() != Verdict::NeverRepeat;
     let leftover = match left.clone() {
         provision::Leftover::Nothing => Leftover::Nothing,
@@ -275,5 +297,8 @@ async fn fail(deps: &Deps, lease: &Lease, known: &Known, (failure, left): (Failu
         commit.jobs.push(follow_up(lease, Kind::EraseToken, now, erase_at));
     };
     let command = Command::RecordFailed { failure, attempts, leftover };
-    record_failed(deps, lease, &left, Outcome { command, then: Then::Delete, complete }).await;
+    let outcome = Outcome { command, then: Then::Delete, complete };
+    if record_failed(deps, lease, (&left, Attempt::Failed(stage)), outcome).await == Recorded::Written {
+        meter::creation(Creation::Failed(code));
+    }
 }

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     config::Deps,
-    gateway::refresh::{NotRefreshed, Refreshed, Scope, refresh},
+    gateway::{
+        provision::Order,
+        refresh::{NotRefreshed, Refreshed, Scope, refresh},
+    },
     retry::{BACKOFF_LONGEST, CLEAN_UP_LONGEST, Next, Round, next},
 };
 
@@ -41,6 +44,8 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
         Some(TokenChange::Cleared) | None => gateway_token_owner(request.gateway),
     };
     let order = match order_for(deps, lease, &known, (&request, &owner)).await {
+        // What was issued to our device would let us in, and the new token be taken untried.
+        Ok(order) if changes.token == Some(TokenChange::Set) => Order { device_token: None, ..order },
         Ok(order) => order,
         Err(error) => {
             tracing::error!(error, "the gateway's secrets could not be opened; trying again");

@@ -6,6 +6,7 @@ use super::{
     change::{UpdateRequested, Updated},
     event::{MainAgent, Requested, Verified},
     failure::Failure,
+    health::{Ailment, Health},
     patience::Patience,
     sync::{SyncRequested, Synced},
 };
@@ -166,6 +167,32 @@ pub enum Command {
         failure: Failure,
         /// Attempts that were made.
         attempts: u32,
+    },
+    /// A probe reached it.
+    RecordReached(Verified),
+    /// Probes found that it cannot be used.
+    RecordNotUsable {
+        /// Degraded or offline.
+        health: Health,
+        /// Why.
+        ailment: Box<Ailment>,
+    },
+    /// The main agent called.
+    RecordCheckedIn {
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The main agent was woken and did not call.
+    RecordMissedCheckIn {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// Nobody waits for the main agent's call any more.
+    RecordAgentOffline {
+        /// How often it was woken again.
+        wakes: u32,
+        /// Why.
+        why: String,
     },
     /// The sealed token of a failed registration is no longer kept.
     RecordTokenErased {

@@ -80,6 +80,11 @@ impl Known {
                 let code = failure.cause.code();
                 self.deletion_failed(Event::DeletionFailed { failure, code, attempts })
             }
+            Command::RecordReached(verified) => self.reached(verified),
+            Command::RecordNotUsable { health, ailment } => self.not_usable(health, *ailment),
+            Command::RecordCheckedIn { at } => self.checked_in(at),
+            Command::RecordMissedCheckIn { waited_ms } => self.missed_check_in(waited_ms),
+            Command::RecordAgentOffline { wakes, why } => self.agent_went_offline(wakes, why),
             Command::RecordTokenErased { why } => self.token_erased(why),
         }
     }

@@ -8,6 +8,7 @@ use crate::{
         change::{Changes, TokenChange, UpdateFailed, UpdateRequested, Updated},
         event::{MainAgent, Requested, Verified},
         failure::{Cause, Stage},
+        health::{Ailment, Health},
         patience::Patience,
         state::Occurrence,
         sync::{Options, SyncFailed, SyncRequested, Synced},
@@ -130,6 +131,14 @@ fn synced() -> Box<Synced> {
     Box::new(Synced { verified: Some(verified()), agent: Some(agent()), errors: vec![] })
 }
 
+fn ailment() -> Box<Ailment> {
+    Box::new(Ailment { failure: failure(), misses: 3 })
+}
+
+fn other_version() -> Verified {
+    Verified { runtime_version: "2026.10.1".to_owned(), ..verified() }
+}
+
 fn histories() -> Vec<(&'static str, Vec<Event>)> {
     let start = Event::Requested(requested("a"));
     let attempt =
@@ -181,6 +190,16 @@ fn histories() -> Vec<(&'static str, Vec<Event>)> {
         ("moved, deleting", then(&[updating.clone(), Event::Updated(updated()), deleting.clone()])),
         ("renamed", then(&[updating.clone(), Event::Updated(renamed())])),
         ("not updated", then(&[updating, not_updated])),
+        ("offline", then(&[Event::WentOffline(ailment())])),
+        ("degraded", then(&[Event::Degraded(ailment())])),
+        ("online again", then(&[Event::WentOffline(ailment()), Event::CameOnline { latency_ms: 3 }])),
+        ("agent called", then(&[Event::MainAgentCheckedIn { at: at() }])),
+        ("agent missed", then(&[Event::MainAgentMissedCheckIn { waited_ms: 1 }])),
+        ("agent offline", then(&[Event::MainAgentWentOffline { wakes: 3, why: "w".to_owned() }])),
+        (
+            "other version",
+            then(&[Event::VersionChanged { from: "2026.9.6".to_owned(), verified: other_version() }]),
+        ),
         ("syncing", then(&[Event::SyncRequested(sync(8))])),
         ("synced", then(&[Event::SyncRequested(sync(8)), Event::Synced(synced())])),
         ("not synced", then(&[Event::SyncRequested(sync(8)), not_synced])),
@@ -244,6 +263,13 @@ fn commands() -> Vec<(&'static str, Command)> {
             Command::RequestDeletion { operation, patience: Patience::Waiting, force: false, by: by() },
         ),
         ("deleted", Command::RecordDeleted { removed: vec![], left: vec![], why: None }),
+        ("reached", Command::RecordReached(verified())),
+        ("reached, upgraded", Command::RecordReached(other_version())),
+        ("away", Command::RecordNotUsable { health: Health::Offline, ailment: ailment() }),
+        ("not usable", Command::RecordNotUsable { health: Health::Degraded, ailment: ailment() }),
+        ("agent called", Command::RecordCheckedIn { at: at() }),
+        ("agent missed", Command::RecordMissedCheckIn { waited_ms: 1 }),
+        ("agent offline", Command::RecordAgentOffline { wakes: 3, why: "w".to_owned() }),
         ("not deleted", Command::RecordDeletionFailed { failure: failure(), attempts: 1 }),
     ]
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     change::{UpdateFailed, UpdateRequested, Updated},
     failure::{Code, Failure},
+    health::Ailment,
     patience::Patience,
     sync::{SyncFailed, SyncRequested, Synced},
     url::GatewayUrl,
@@ -215,6 +216,43 @@ pub enum Event {
         /// Attempts that were made.
         attempts: u32,
     },
+    /// It was not reached several times in a row.
+    #[serde(rename = "GatewayWentOffline")]
+    WentOffline(Box<Ailment>),
+    /// It is there and cannot be used.
+    #[serde(rename = "GatewayDegraded")]
+    Degraded(Box<Ailment>),
+    /// It let us in again.
+    #[serde(rename = "GatewayCameOnline")]
+    CameOnline {
+        /// From the first byte of the dial to hello.
+        latency_ms: u64,
+    },
+    /// It runs another version than it did.
+    #[serde(rename = "GatewayVersionChanged")]
+    VersionChanged {
+        /// What it ran before.
+        from: String,
+        /// What it says of itself now.
+        verified: Verified,
+    },
+    /// The main agent called, for the first time or after it was missed.
+    MainAgentCheckedIn {
+        /// When it called.
+        at: DateTime<Utc>,
+    },
+    /// The main agent was woken and did not call in time; it is woken again.
+    MainAgentMissedCheckIn {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// The main agent was woken as often as may be, and nobody waits for its call any more.
+    MainAgentWentOffline {
+        /// How often it was woken again.
+        wakes: u32,
+        /// Why nobody waits any more, and what to look at.
+        why: String,
+    },
     /// A sealed secret was erased.
     SecretErased {
         /// Which, for example `gateway token`.
@@ -226,7 +264,7 @@ pub enum Event {
 
 impl Event {
     /// Every stored name, in the order of the variants.
-    pub const NAMES: [&'static str; 21] = [
+    pub const NAMES: [&'static str; 28] = [
         "GatewayRequested",
         "ProvisioningAttemptFailed",
         "PairingRequired",
@@ -247,6 +285,64 @@ impl Event {
         "GatewayDeletionRequested",
         "GatewayDeleted",
         "GatewayDeletionFailed",
+        "GatewayWentOffline",
+        "GatewayDegraded",
+        "GatewayCameOnline",
+        "GatewayVersionChanged",
+        "MainAgentCheckedIn",
+        "MainAgentMissedCheckIn",
+        "MainAgentWentOffline",
         "SecretErased",
     ];
+
+    /// The operation that this begins, if it begins one.
+    #[must_use]
+    pub fn begins(&self) -> Option<OperationId> {
+        match self {
+            Self::Requested(requested) => Some(requested.operation),
+            Self::UpdateRequested(update) => Some(update.operation),
+            Self::SyncRequested(sync) => Some(sync.operation),
+            Self::CreationRetried { operation, .. } | Self::DeletionRequested { operation, .. } => {
+                Some(*operation)
+            }
+            Self::AttemptFailed { .. }
+            | Self::PairingRequired { .. }
+            | Self::Verified(_)
+            | Self::MainAgentProvisioned(_)
+            | Self::Created {}
+            | Self::CreationFailed { .. }
+            | Self::MainAgentRemoved { .. }
+            | Self::MainAgentLeftBehind { .. }
+            | Self::CreationCancelled { .. }
+            | Self::Updated(_)
+            | Self::UpdateFailed(_)
+            | Self::Synced(_)
+            | Self::SyncFailed(_)
+            | Self::Deleted { .. }
+            | Self::DeletionFailed { .. }
+            | Self::SecretErased { .. }
+            | Self::WentOffline(_)
+            | Self::Degraded(_)
+            | Self::CameOnline { .. }
+            | Self::VersionChanged { .. }
+            | Self::MainAgentCheckedIn { .. }
+            | Self::MainAgentMissedCheckIn { .. }
+            | Self::MainAgentWentOffline { .. } => None,
+        }
+    }
+
+    /// Whether somebody noticed it, as against what was asked for: it belongs to no operation.
+    #[must_use]
+    pub const fn is_noticed(&self) -> bool {
+        matches!(
+            self,
+            Self::WentOffline(_)
+                | Self::Degraded(_)
+                | Self::CameOnline { .. }
+                | Self::VersionChanged { .. }
+                | Self::MainAgentCheckedIn { .. }
+                | Self::MainAgentMissedCheckIn { .. }
+                | Self::MainAgentWentOffline { .. }
+        )
+    }
 }

@@ -18,7 +18,10 @@ impl Known {
         }
         if let Event::UpdateFailed(failed) = event {
             self.operation.fail(&failed.failure, failed.code, failed.attempts);
-            self.changes = None;
+            let changes = self.changes.take().unwrap_or_default();
+            if changes.url.is_none() && changes.token.is_none() {
+                self.found_refused(&failed.failure);
+            }
         }
         if let Event::SyncRequested(sync) = event {
             self.begin_sync(sync, occurrence);
@@ -28,6 +31,7 @@ impl Known {
         }
         if let Event::SyncFailed(failed) = event {
             self.operation.fail(&failed.failure, failed.code, failed.attempts);
+            self.found_refused(&failed.failure);
         }
     }
 
@@ -68,6 +72,7 @@ impl Known {
         let Phase::Active(verified, agent) = &mut self.phase else { return };
         if let Some(told) = told {
             verified.clone_from(told);
+            self.ailment = None;
         }
         if let Some(written) = written {
             agent.clone_from(written);

@@ -35,6 +35,21 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage, in the order of the steps.
+    pub const ALL: [Self; 11] = [
+        Self::Policy,
+        Self::Dns,
+        Self::Tcp,
+        Self::Tls,
+        Self::Upgrade,
+        Self::Handshake,
+        Self::Version,
+        Self::Agent,
+        Self::Config,
+        Self::Files,
+        Self::Wake,
+    ];
+
     /// The stored and documented name, for example `handshake`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -89,6 +104,21 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code.
+    pub const ALL: [Self; 11] = [
+        Self::GatewayUnreachable,
+        Self::GatewayTimeout,
+        Self::GatewayTlsFailed,
+        Self::GatewayAuthFailed,
+        Self::GatewayPairingRequired,
+        Self::GatewayScopeMissing,
+        Self::GatewayOriginRejected,
+        Self::GatewayProtocolError,
+        Self::GatewayProvisioningFailed,
+        Self::GatewayAddressRefused,
+        Self::GatewayVersionUnsupported,
+    ];
+
     /// The documented name, for example `gateway_unreachable`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

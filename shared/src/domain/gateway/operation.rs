@@ -58,6 +58,8 @@ pub struct Operation {
     pub due: DateTime<Utc>,
     /// Its outcome.
     pub end: End,
+    /// The stream's version that its outcome is, once it has one.
+    pub ended_at: Option<u64>,
 }
 
 /// The outcome of an operation.
@@ -91,6 +93,7 @@ impl Operation {
             spent: TimeDelta::zero(),
             due: occurrence.at,
             end: End::Open,
+            ended_at: None,
         }
     }
 

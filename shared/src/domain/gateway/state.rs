@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::{
     change::Changes,
+    check_in::CheckIn,
     event::{Event, MainAgent, Requested, Verified},
+    failure::Failure,
+    health::Health,
     operation::{End, Kind, Operation},
     sync::{Options, Synced},
 };
@@ -53,6 +56,10 @@ pub struct Known {
     pub revision: u64,
     /// The agent is on the gateway, or may be: an attempt asked for it, and nobody saw it gone.
     pub agent_may_exist: bool,
+    /// Whether its main agent calls.
+    pub check_in: CheckIn,
+    /// Why it cannot be used now, as far as probes and jobs found out.
+    pub ailment: Option<(Health, Failure)>,
     /// The sealed token was erased.
     pub token_erased: bool,
     /// The last thing that was asked for.
@@ -133,6 +140,8 @@ impl Known {
             provisioned_at: None,
             revision: occurrence.version,
             agent_may_exist: false,
+            check_in: CheckIn::default(),
+            ailment: None,
             token_erased: false,
             operation: Operation::new((request.operation, Kind::Create), request.patience, occurrence),
             phase: Phase::Requested,
@@ -151,9 +160,11 @@ impl Known {
         matches!(self.phase, Phase::Active(..) | Phase::Deleting { .. })
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each event")]
     fn evolve(mut self, event: &Event, occurrence: &Occurrence) -> Self {
         self.revision = occurrence.version;
-        if !self.is_ended() {
+        let was_ended = self.is_ended();
+        if !was_ended {
             self.operation.progressed_at = occurrence.at;
         }
         match event {
@@ -211,7 +222,17 @@ impl Known {
             Event::DeletionRequested { .. } | Event::Deleted { .. } | Event::DeletionFailed { .. } => {
                 self.evolve_deletion(event, occurrence);
             }
+            Event::WentOffline(_)
+            | Event::Degraded(_)
+            | Event::CameOnline { .. }
+            | Event::VersionChanged { .. } => self.evolve_health(event),
+            Event::MainAgentCheckedIn { .. }
+            | Event::MainAgentMissedCheckIn { .. }
+            | Event::MainAgentWentOffline { .. } => self.evolve_check_in(event),
             Event::SecretErased { .. } => self.token_erased = true,
+        }
+        if !was_ended && self.is_ended() {
+            self.operation.ended_at = Some(occurrence.version);
         }
         self
     }
@@ -259,6 +280,7 @@ impl Known {
         }
         if let Event::DeletionFailed { failure, code, attempts } = event {
             self.operation.fail(failure, *code, *attempts);
+            self.found_refused(failure);
             if let Phase::Deleting { verified, agent, .. } = &self.phase {
                 self.phase = Phase::Active(verified.clone(), agent.clone());
             }

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use super::connections::Lines;
 use crate::{
     clock::{from_micros, micros},
-    ids::{AgentId, OrganizationId},
+    ids::{AgentId, GatewayId, OrganizationId},
     store::{
         Page, StoreError,
         stored::{parse, signed, unsigned},
@@ -34,16 +34,23 @@ pub(super) async fn agents(
     Ok(Page { items, total })
 }
 
-pub(super) async fn check_in(lines: &Lines, agent: AgentId, at: DateTime<Utc>) -> Result<(), StoreError> {
+pub(super) async fn check_in(
+    lines: &Lines,
+    agent: AgentId,
+    at: DateTime<Utc>,
+) -> Result<Option<GatewayId>, StoreError> {
     let statement = || {
         sqlx::query(
-            "insert into observations (gateway_id, document) values ($1, $2) \
-             on conflict (gateway_id) do update set document = excluded.document",
+            "with kept as ( \
+                 insert into observations (gateway_id, document) values ($1, $2) \
+                 on conflict (gateway_id) do update set document = excluded.document) \
+             select gateway_id from agents where id = $1 and document not like '%\"status\":\"checked_in\"%'",
         )
         .bind(agent.to_string())
         .bind(micros(at).to_string())
     };
-    lines.fetch("keep a check-in", statement).await.map(|_| ())
+    let rows = lines.fetch("keep a check-in", statement).await?;
+    rows.first().map(|row| parse("gateway id", row.get(0))).transpose()
 }
 
 pub(super) async fn check_ins(

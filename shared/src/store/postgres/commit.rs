@@ -3,19 +3,25 @@
 //! The order of locks is the same everywhere, so that nobody waits in a circle: first the head, then rows of `jobs` in the
 //! order of their ids. A claim waits for no row.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgConnection, Row as _};
+use tokio::time::timeout;
 
 use super::{
+    connections::too_late,
     insert,
     listen::{CHANNEL, News},
-    rows,
+    rows, seals,
 };
 use crate::{
     clock::{from_micros, micros},
-    commit::{Commit, KEY_KEPT_HOURS, KeyClaim},
+    commit::{Commit, KEY_KEPT_HOURS, KeyClaim, Then},
     envelope::StreamId,
+    ids::{JobId, LeaseToken},
     store::{
         Head, LocalWorker, StoreError,
         plan::{Facts, plan},
@@ -33,6 +39,12 @@ pub(super) enum Failure {
     Unknown(StoreError),
 }
 
+/// For a whole batch, the wait for the head of the log included; every statement of it has its own, shorter limit at the
+/// server. Whoever waits is told this soon that the database is silent.
+pub(super) const BATCH: Duration = Duration::from_secs(5);
+/// For all of it but the end of the transaction: so much is left for that at least.
+const WRITING: Duration = Duration::from_secs(4);
+
 /// Writes a batch. After a failure the connection is in an unknown state.
 pub(super) async fn write(
     connection: &mut PgConnection,
@@ -40,13 +52,40 @@ pub(super) async fn write(
     local: Option<&LocalWorker>,
     origin: &str,
 ) -> Result<Written, Failure> {
-    let written = write_locked(connection, batch, local, origin).await.map_err(Failure::NotWritten)?;
-    sqlx::raw_sql("commit")
-        .execute(connection)
-        .await
+    let began = Instant::now();
+    let writing = write_locked(connection, batch, local, origin);
+    let written = timeout(WRITING, writing).await;
+    let written = written.unwrap_or_else(|_| {
+        Err(StoreError::doing("write a batch of commits")(too_late("no answer", WRITING)))
+    });
+    let written = written.map_err(Failure::NotWritten)?;
+    let ended =
+        timeout(BATCH.saturating_sub(began.elapsed()), sqlx::raw_sql("commit").execute(connection)).await;
+    ended
+        .unwrap_or_else(|_| Err(too_late("no answer", BATCH)))
         .map_err(StoreError::doing("make a batch of commits durable"))
         .map_err(Failure::Unknown)?;
     Ok(written)
+}
+
+/// When the jobs that a batch ends are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Before it is planned, which saves locking each of them first: if all that it does to jobs in the queue is to end
+    /// them, and none of its outcomes is refused.
+    First,
+    /// After it was planned.
+    Last,
+}
+
+impl Ends {
+    fn of(batch: &[Commit]) -> Self {
+        let only_ends = batch.iter().all(|commit| {
+            let ends = commit.finish.as_ref().is_none_or(|finish| finish.then == Then::Delete);
+            ends && commit.changed_jobs.is_empty()
+        });
+        if only_ends { Self::First } else { Self::Last }
+    }
 }
 
 async fn write_locked(
@@ -55,16 +94,45 @@ async fn write_locked(
     local: Option<&LocalWorker>,
     origin: &str,
 ) -> Result<Written, StoreError> {
+    if let Some(written) = try_write(connection, batch, local, (origin, Ends::of(batch))).await? {
+        return Ok(written);
+    }
+    sqlx::raw_sql("rollback")
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("write a batch of commits anew"))?;
+    let written = try_write(connection, batch, local, (origin, Ends::Last)).await?;
+    written.ok_or(StoreError::Unreadable { what: "queue", value: String::new() })
+}
+
+/// `None` if a job was deleted whose outcome is refused: it must stay.
+async fn try_write(
+    connection: &mut PgConnection,
+    batch: &[Commit],
+    local: Option<&LocalWorker>,
+    (origin, ends): (&str, Ends),
+) -> Result<Option<Written>, StoreError> {
     let head = lock_head(connection).await?;
-    let facts = read_facts(connection, batch, head, local.is_some()).await?;
+    let mut facts = read_facts(connection, batch, head, local.is_some()).await?;
+    let mut frees = false;
+    match ends {
+        Ends::First => (facts.leases, frees) = insert::end_first(connection, batch).await?,
+        Ends::Last => facts.leases = lock_leases(connection, batch).await?,
+    }
+    let ended = facts.leases.len();
     let plan = plan(batch.to_vec(), facts, local);
+    match ends {
+        Ends::First if plan.done.len() != ended => return Ok(None),
+        Ends::First => {}
+        Ends::Last => frees = insert::end_deliveries(connection, &plan).await?,
+    }
     insert::events(connection, &plan.events).await?;
     rows::upsert(connection, &plan.rows, Tables::Live).await?;
     insert::jobs(connection, &plan.jobs, local).await?;
-    let frees = insert::end_deliveries(connection, &plan).await?;
     insert::keys(connection, &plan.keys).await?;
     insert::secrets(connection, &plan.secrets).await?;
     insert::credentials(connection, &plan.credentials).await?;
+    seals::change_installation(connection, &plan.installation).await?;
     let wakes = frees || plan.jobs.len() > plan.handed_over.len();
     if plan.head != head || wakes {
         let position = if plan.head == head { 0 } else { plan.head.position };
@@ -79,7 +147,7 @@ async fn write_locked(
         .await
         .map_err(StoreError::doing("move the head of the log"))?;
     }
-    Ok(Written { plan, wakes })
+    Ok(Some(Written { plan, wakes }))
 }
 
 /// Begins the transaction and takes the lock that puts all commits of the fleet in one line, in one round trip.
@@ -121,23 +189,6 @@ async fn read_facts(
         }
     }
     read_keys(connection, batch, &mut facts).await?;
-    let finished = batch.iter().filter_map(|commit| commit.finish.as_ref()).map(|finish| finish.job);
-    let changed = batch.iter().flat_map(|commit| &commit.changed_jobs).map(|change| change.job());
-    let jobs: Vec<String> = finished.chain(changed).map(|job| job.to_string()).collect();
-    if !jobs.is_empty() {
-        // Locked until the outcome is written: a lease that has just run out is not taken over under its outcome.
-        let rows = sqlx::query(
-            "select id, lease_token from jobs where id = any($1) and lease_token is not null order by id for update",
-        )
-        .bind(jobs)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed())?;
-        facts.leases = rows
-            .iter()
-            .map(|row| Ok((parse("job id", row.get(0))?, parse("lease token", row.get(1))?)))
-            .collect::<Result<HashMap<_, _>, StoreError>>()?;
-    }
     let keys: Vec<&str> =
         batch.iter().flat_map(|commit| &commit.jobs).map(|job| job.gateway_key.as_str()).collect();
     if may_hand_over && !keys.is_empty() {
@@ -154,6 +205,30 @@ async fn read_facts(
         facts.queued_keys = keys.flatten().collect();
     }
     Ok(facts)
+}
+
+/// The leases that the batch ends or changes. Locked until the outcome is written: one that has just run out is not taken
+/// over under its outcome.
+async fn lock_leases(
+    connection: &mut PgConnection,
+    batch: &[Commit],
+) -> Result<HashMap<JobId, LeaseToken>, StoreError> {
+    let finished = batch.iter().filter_map(|commit| commit.finish.as_ref()).map(|finish| finish.job);
+    let changed = batch.iter().flat_map(|commit| &commit.changed_jobs).map(|change| change.job());
+    let jobs: Vec<String> = finished.chain(changed).map(|job| job.to_string()).collect();
+    if jobs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    sqlx::query(
+        "select id, lease_token from jobs where id = any($1) and lease_token is not null order by id for update",
+    )
+    .bind(jobs)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("read the leases that a batch of commits ends"))?
+    .iter()
+    .map(|row| Ok((parse("job id", row.get(0))?, parse("lease token", row.get(1))?)))
+    .collect()
 }
 
 async fn read_keys(

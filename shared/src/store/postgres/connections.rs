@@ -25,12 +25,13 @@ use crate::store::StoreError;
 
 /// To have a new connection, or to be given a free one.
 const CONNECT: Duration = Duration::from_secs(3);
-/// To have an answer; the server gives up a second earlier, so that it tells why.
-const ANSWER: Duration = Duration::from_secs(6);
+/// To have an answer, the wait for a free connection included; the server gives up a second earlier, so that it tells
+/// why. Who asks is told this soon that the database is silent.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// What every session is told first. The server watches the connection too: without this, one whose host is gone would
 /// hold what it has locked for hours. And nothing here is worth compiling: a claim of a millisecond was seen to take 150.
-const LIMITS: &str = "set jit = off; set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '3s'; \
+const LIMITS: &str = "set jit = off; set statement_timeout = '4s'; set idle_in_transaction_session_timeout = '3s'; \
                       set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3; \
                       set tcp_user_timeout = '10s'; ";
 
@@ -139,7 +140,8 @@ pub(super) fn too_late(what: &str, limit: Duration) -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
-fn is_too_late(error: &sqlx::Error) -> bool {
+/// Whether it was a time-out: the database says nothing, and need not be asked again at once.
+pub(super) fn is_too_late(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
@@ -177,6 +179,18 @@ impl Lines {
 
     /// [`Self::fetch`] with the driver's own error.
     pub(super) async fn try_fetch(
+        &self,
+        statement: impl Fn() -> Statement + Send + Sync,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let answered = timeout(ANSWER, self.fetch_again(statement)).await;
+        answered.unwrap_or_else(|_| {
+            // What idles beside it is most likely as silent.
+            self.idle().clear();
+            self.connector.report(Err(too_late("no answer", ANSWER)))
+        })
+    }
+
+    async fn fetch_again(
         &self,
         statement: impl Fn() -> Statement + Send + Sync,
     ) -> Result<Vec<PgRow>, sqlx::Error> {

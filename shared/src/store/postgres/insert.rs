@@ -6,12 +6,13 @@ use sqlx::{PgConnection, Row as _};
 
 use crate::{
     clock::micros,
-    commit::{CredentialChange, KEY_KEPT_HOURS, KeyClaim, Sealed, SecretChange},
+    commit::{Commit, CredentialChange, KEY_KEPT_HOURS, KeyClaim, Sealed, SecretChange},
     envelope::Recorded,
+    ids::{JobId, LeaseToken},
     store::{
         LocalWorker, StoreError,
         plan::{JobInsert, Plan},
-        stored::signed,
+        stored::{parse, signed},
     },
 };
 
@@ -89,6 +90,42 @@ pub(super) async fn jobs(
 
 fn in_micros(time: std::time::Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Deletes the jobs that the batch ends, each fenced by its lease, in the order of their ids as everywhere. Returns the
+/// leases that were there, and whether a job waited for the gateway key of one of them.
+pub(super) async fn end_first(
+    connection: &mut PgConnection,
+    batch: &[Commit],
+) -> Result<(HashMap<JobId, LeaseToken>, bool), StoreError> {
+    let mut ends: Vec<(String, String)> = batch
+        .iter()
+        .filter_map(|commit| commit.finish.as_ref())
+        .map(|finish| (finish.job.to_string(), finish.token.to_string()))
+        .collect();
+    if ends.is_empty() {
+        return Ok((HashMap::new(), false));
+    }
+    ends.sort_unstable();
+    let (jobs, tokens): (Vec<String>, Vec<String>) = ends.into_iter().unzip();
+    let rows = sqlx::query(
+        "with gone as ( \
+             delete from jobs j using unnest($1::text[], $2::text[]) as e (id, token) \
+             where j.id = e.id and j.lease_token = e.token returning j.id, j.lease_token, j.gateway_key) \
+         select id, lease_token, \
+                exists (select 1 from jobs j where j.gateway_key = gone.gateway_key and j.id <> gone.id) from gone",
+    )
+    .bind(jobs)
+    .bind(tokens)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::doing("end jobs"))?;
+    let frees = rows.iter().any(|row| row.get(2));
+    let leases = rows
+        .iter()
+        .map(|row| Ok((parse("job id", row.get(0))?, parse("lease token", row.get(1))?)))
+        .collect::<Result<_, StoreError>>()?;
+    Ok((leases, frees))
 }
 
 /// Deletes what is done and reschedules what runs again. Returns whether a worker may find a job for it: one that runs

@@ -5,7 +5,7 @@ use sqlx::{Row as _, postgres::PgRow};
 use super::connections::Lines;
 use crate::{
     clock::from_micros,
-    envelope::{Recorded, StreamId},
+    envelope::{Recorded, StoredEvent, StreamId},
     store::{
         StoreError,
         stored::{parse, parse_hash, signed, small, unsigned},
@@ -44,6 +44,39 @@ pub(super) async fn log(lines: &Lines, after: u64, limit: u32) -> Result<Vec<Rec
         .bind(i64::from(limit))
     };
     lines.fetch("read the log", statement).await?.iter().map(recorded).collect()
+}
+
+/// The same, with nothing parsed.
+pub(super) async fn stored(lines: &Lines, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    let statement = || {
+        sqlx::query(
+            "select position, event_id, stream_id, stream_version, event_type, schema_version, organization_id, \
+                    data, metadata, recorded_at, hash \
+             from events where position > $1 order by position limit $2",
+        )
+        .bind(signed(after))
+        .bind(i64::from(limit))
+    };
+    let rows = lines.fetch("read the log as it is stored", statement).await?;
+    let failed = StoreError::doing("read the log as it is stored");
+    rows.into_iter().map(|row| stored_event(&row)).collect::<Result<_, _>>().map_err(failed)
+}
+
+/// A text is sent as its bytes, which are taken as they are.
+fn stored_event(row: &PgRow) -> Result<StoredEvent, sqlx::Error> {
+    Ok(StoredEvent {
+        position: row.try_get(0)?,
+        event_id: row.try_get_unchecked(1)?,
+        stream_id: row.try_get_unchecked(2)?,
+        stream_version: row.try_get(3)?,
+        event_type: row.try_get_unchecked(4)?,
+        schema_version: row.try_get(5)?,
+        organization_id: row.try_get_unchecked(6)?,
+        data: row.try_get_unchecked(7)?,
+        metadata: row.try_get_unchecked(8)?,
+        recorded_at: row.try_get(9)?,
+        hash: row.try_get(10)?,
+    })
 }
 
 /// An event, from a row of all columns in their order.

@@ -4,25 +4,45 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{
-    Arguments as _, Connection as _, Encode, PgConnection, Postgres, Row as _, Type, postgres::PgArguments,
-};
+use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Row as _, Type, postgres::PgArguments};
 
-use super::{PostgresStore, commit, connections::Statement, load::recorded, queue, rows};
+use super::{
+    PostgresStore, commit,
+    connections::Statement,
+    load::{self, recorded},
+    queue, rows,
+};
 use crate::{
     clock::{from_micros, micros},
-    envelope::Recorded,
+    envelope::{Recorded, StoredEvent},
     ids::GatewayId,
     store::{
-        Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
-        stored::{PROJECTIONS, Tables, parse, parse_hash, signed, unsigned},
+        Backlog, Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        stored::{PROJECTIONS, Tables, comparison, parse, parse_hash, signed, unsigned},
     },
     view::Row,
 };
 
 impl PostgresStore {
-    async fn long(&self) -> Result<PgConnection, StoreError> {
-        self.reads().await?.connect().await.map_err(StoreError::doing("take a long transaction"))
+    /// Does something in one transaction of a connection for what may take its time. It is kept for the next time if all
+    /// went well.
+    pub(super) async fn long<T>(
+        &self,
+        doing: &'static str,
+        begin: &'static str,
+        task: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let failed = || StoreError::doing(doing);
+        let mut kept = self.rebuild.lock().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.reads().await?.connect().await.map_err(failed())?,
+        };
+        sqlx::raw_sql(begin).execute(&mut connection).await.map_err(failed())?;
+        let done = task(&mut connection).await?;
+        sqlx::raw_sql("commit").execute(&mut connection).await.map_err(failed())?;
+        *kept = Some(connection);
+        Ok(done)
     }
 }
 
@@ -38,8 +58,16 @@ impl Operate for PostgresStore {
         self.reads().await?.fetch("search the log", statement).await?.iter().map(recorded).collect()
     }
 
+    async fn stored_page(&self, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        load::stored(self.reads().await?, after, limit).await
+    }
+
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         queue::pause(self.reads().await?).await
+    }
+
+    async fn backlog(&self, _: DateTime<Utc>) -> Result<Backlog, StoreError> {
+        queue::backlog(self.reads().await?).await
     }
 
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError> {
@@ -51,12 +79,21 @@ impl Operate for PostgresStore {
                  select substr(owner, 9, 36) from secrets s where owner like 'gateway-%/agent-token' \
                      and not exists (select 1 from gateways g where g.id = substr(s.owner, 9, 36)) \
                      and substr(owner, 9, 36) not in (select gateway_id from jobs) \
+                 union \
+                 select gateway_id from agents where document like '%\"status\":\"missed_check_in\"%' \
+                     and gateway_id not in (select gateway_id from jobs \
+                                            where kind in ('await_check_in', 'wake_main_agent')) \
                  limit $1",
             )
             .bind(i64::from(limit))
         };
         let rows = self.reads().await?.fetch("look for what waits without a job", statement).await?;
         rows.iter().map(|row| parse("gateway id", row.get(0))).collect()
+    }
+
+    async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let rows = self.reads().await?.fetch("tell the time", || sqlx::query("select queue_now()")).await?;
+        Ok(rows.first().map(|row| row.get(0)))
     }
 
     async fn take_turn(
@@ -117,47 +154,17 @@ impl Operate for PostgresStore {
     }
 
     async fn shadow_begin(&self) -> Result<u64, StoreError> {
-        let failed = || StoreError::doing("begin a rebuild");
-        let mut connection = self.long().await?;
-        let mut transaction = connection.begin().await.map_err(failed())?;
-        run(&mut transaction, "lock table rebuild in share row exclusive mode".to_owned()).await?;
-        let filled: Option<i64> = sqlx::query_scalar("select position from rebuild")
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed())?;
-        if filled.is_none() {
-            clear(&mut transaction).await?;
-            run(&mut transaction, "insert into rebuild (id, position) values (1, 0)".to_owned()).await?;
-        }
-        transaction.commit().await.map_err(failed())?;
-        Ok(filled.map_or(0, unsigned))
+        self.long("begin a rebuild", "begin", begin).await
     }
 
     async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
-        let failed = || StoreError::doing("fill a shadow");
-        let mut connection = self.long().await?;
-        let mut transaction = connection.begin().await.map_err(failed())?;
-        let moved = sqlx::query("update rebuild set position = $1 where id = 1 and position = $2")
-            .bind(signed(to))
-            .bind(signed(from))
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed())?;
-        if moved.rows_affected() == 0 {
-            return Ok(false);
-        }
-        rows::upsert(&mut transaction, &rows, Tables::Shadow).await?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(true)
+        // What is lost with the server is filled once more: position and rows are lost together.
+        let begin = "begin; set local synchronous_commit = off";
+        self.long("fill a shadow", begin, async |connection| fill(connection, &rows, from, to).await).await
     }
 
     async fn shadow_finish(&self, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
-        let failed = || StoreError::doing("end a rebuild");
-        let mut connection = self.long().await?;
-        let mut transaction = connection.begin().await.map_err(failed())?;
-        let finished = finish(&mut transaction, filled, swap).await?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(finished)
+        self.long("end a rebuild", "begin", async |connection| finish(connection, filled, swap).await).await
     }
 }
 
@@ -230,6 +237,32 @@ async fn clear(connection: &mut PgConnection) -> Result<(), StoreError> {
     run(connection, "delete from rebuild".to_owned()).await
 }
 
+async fn begin(connection: &mut PgConnection) -> Result<u64, StoreError> {
+    run(connection, "lock table rebuild in share row exclusive mode".to_owned()).await?;
+    let filled: Option<i64> = sqlx::query_scalar("select position from rebuild")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::doing("begin a rebuild"))?;
+    if filled.is_none() {
+        clear(connection).await?;
+        run(connection, "insert into rebuild (id, position) values (1, 0)".to_owned()).await?;
+    }
+    Ok(filled.map_or(0, unsigned))
+}
+
+async fn fill(connection: &mut PgConnection, rows: &[Row], from: u64, to: u64) -> Result<bool, StoreError> {
+    let moved = sqlx::query("update rebuild set position = $1 where id = 1 and position = $2")
+        .bind(signed(to))
+        .bind(signed(from))
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("fill a shadow"))?;
+    if moved.rows_affected() == 0 {
+        return Ok(false);
+    }
+    rows::upsert(connection, rows, Tables::Shadow).await.map(|()| true)
+}
+
 async fn finish(connection: &mut PgConnection, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
     let failed = || StoreError::doing("end a rebuild");
     // The head first, as in every commit: whoever commits waits until this has ended.
@@ -251,11 +284,7 @@ async fn finish(connection: &mut PgConnection, filled: u64, swap: Swap) -> Resul
     let mut differences = vec![];
     for (table, columns) in PROJECTIONS {
         let all = format!("id, {}", columns.join(", "));
-        let text = format!(
-            "select (select count(*) from {table}), count(*) from ( \
-                 (select id from (select {all} from {table} except select {all} from shadow_{table}) a) union \
-                 (select id from (select {all} from shadow_{table} except select {all} from {table}) b)) c"
-        );
+        let text = comparison(table, columns, "is distinct from");
         let row =
             sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.map_err(failed())?;
         let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));

@@ -15,7 +15,7 @@ use crate::{
     ids::{JobId, LeaseToken},
     job::{Job, Kind, Lease},
     store::{
-        Claim, Pause, QueuedJob, StoreError,
+        Backlog, Claim, DUE_COUNTED_MAX, Pause, QueuedJob, StoreError,
         stored::{parse, small},
     },
 };
@@ -70,7 +70,7 @@ pub(super) async fn claim(lines: &Lines, claim: &Claim, takes_over: bool) -> Res
 }
 
 /// Another claim took a key first, or each of two waits for a key that the other has.
-fn met_another(error: &sqlx::Error) -> bool {
+pub(super) fn met_another(error: &sqlx::Error) -> bool {
     let Some(refused) = error.as_database_error() else { return false };
     refused.is_unique_violation() || refused.code().is_some_and(|code| code == "40P01")
 }
@@ -154,6 +154,28 @@ pub(super) async fn pause(lines: &Lines) -> Result<Option<Pause>, StoreError> {
     let rows = lines.fetch("tell whether the queue is paused", statement).await?;
     let pause = |row: &PgRow| Pause { since: from_micros(row.get(0)), by: row.get(1), reason: row.get(2) };
     Ok(rows.first().map(pause))
+}
+
+/// How much waits. The inner select is a walk along the index of due jobs that ends after so many.
+pub(super) async fn backlog(lines: &Lines) -> Result<Backlog, StoreError> {
+    let statement = || {
+        sqlx::query(
+            "select count(*), (extract(epoch from queue_now() - min(since)) * 1000000)::bigint, \
+                    exists (select 1 from queue_pauses) \
+             from (select greatest(lease_until, run_at) as since from jobs \
+                   where coalesce(lease_until, run_at) <= queue_now() \
+                   order by coalesce(lease_until, run_at), id limit $1) as due",
+        )
+        .bind(i64::from(DUE_COUNTED_MAX))
+    };
+    let rows = lines.fetch("tell how much waits in the queue", statement).await?;
+    let row = rows.first().ok_or(StoreError::Unreadable { what: "queue", value: String::new() })?;
+    let oldest: Option<i64> = row.get(1);
+    Ok(Backlog {
+        due: small(row.get(0)),
+        oldest: Duration::from_micros(oldest.and_then(|micros| u64::try_from(micros).ok()).unwrap_or(0)),
+        is_paused: row.get(2),
+    })
 }
 
 /// How long it is until the next job is due; `None` too while the queue is paused.

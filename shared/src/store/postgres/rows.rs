@@ -36,6 +36,8 @@ struct Sorted<'a> {
     agents_gone: Vec<String>,
     pauses: Vec<(DateTime<Utc>, &'a str, &'a str)>,
     resumes: bool,
+    drains: Vec<(&'a str, DateTime<Utc>, &'a str, &'a str)>,
+    drains_gone: Vec<String>,
 }
 
 /// Writes rows, each table's in one statement.
@@ -98,6 +100,10 @@ fn sort(rows: &[Row]) -> Sorted<'_> {
             Row::Token { id, token: None, .. } => tables.tokens_gone.push(id.to_string()),
             Row::QueuePause(Some((since, by, reason))) => tables.pauses.push((*since, by, reason)),
             Row::QueuePause(None) => tables.resumes = true,
+            Row::WorkerDrain { worker, drain: Some((since, by, reason)) } => {
+                tables.drains.push((worker, *since, by, reason));
+            }
+            Row::WorkerDrain { worker, drain: None } => tables.drains_gone.push(worker.clone()),
         }
     }
     tables
@@ -206,6 +212,7 @@ impl Sorted<'_> {
             ("delete from {}tokens where id = any($1)", &self.tokens_gone),
             ("delete from {}agents where id = any($1)", &self.agents_gone),
             ("delete from {}gateways where id = any($1)", &self.gateways_gone),
+            ("delete from {}worker_drains where id = any($1)", &self.drains_gone),
         ] {
             if !gone.is_empty() {
                 statements.push(query(tables, text).bind(gone));
@@ -213,6 +220,7 @@ impl Sorted<'_> {
         }
         statements
     }
+
     fn pauses(&self, tables: Tables) -> Vec<Statement> {
         let mut statements = vec![];
         for (since, by, reason) in &self.pauses {
@@ -228,6 +236,21 @@ impl Sorted<'_> {
         }
         if self.resumes {
             statements.push(query(tables, "delete from {}queue_pauses"));
+        }
+        if !self.drains.is_empty() {
+            statements.push(
+                query(
+                    tables,
+                    "insert into {}worker_drains (id, since, drained_by, reason) \
+                     select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) \
+                     on conflict (id) do update set since = excluded.since, drained_by = excluded.drained_by, \
+                     reason = excluded.reason",
+                )
+                .bind(column(&self.drains, |(worker, ..)| *worker))
+                .bind(column(&self.drains, |(_, since, ..)| micros(*since)))
+                .bind(column(&self.drains, |(_, _, by, _)| *by))
+                .bind(column(&self.drains, |(.., reason)| *reason)),
+            );
         }
         statements
     }

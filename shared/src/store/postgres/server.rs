@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use crate::store::StoreError;
+use crate::{secret::Secret, store::StoreError};
 
 /// Parameters that a URL may have; another one would be passed over and its value logged by the driver.
 const PARAMETERS: [&str; 17] = [
@@ -32,6 +32,7 @@ const PARAMETERS: [&str; 17] = [
 #[derive(Clone)]
 pub struct Server {
     options: PgConnectOptions,
+    has_password: bool,
     /// Connections for reads, beside two for the queue, one for commits and one that listens. Default 8.
     pub readers: usize,
     /// How long after the first answer of the database, after a start or an outage, leases that ran out are left alone:
@@ -42,6 +43,19 @@ pub struct Server {
 impl Server {
     pub(super) fn options(&self) -> &PgConnectOptions {
         &self.options
+    }
+
+    /// With a password, if the URL had none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Setting`] if it had one.
+    pub(in crate::store) fn with_password(self, password: &Secret) -> Result<Self, StoreError> {
+        if self.has_password {
+            let problem = "both DATABASE_URL and DATABASE_PASSWORD_FILE have a password; leave one out";
+            return Err(StoreError::Setting { problem: problem.to_owned() });
+        }
+        Ok(Self { options: self.options.password(password.expose()), has_password: true, ..self })
     }
 }
 
@@ -64,7 +78,9 @@ impl FromStr for Server {
             Some(_) => options,
             None => options.application_name("mission-control"),
         };
-        Ok(Self { options, readers: 8, takeover_after: Duration::from_secs(3) })
+        let has_password =
+            parsed.password().is_some() || parsed.query_pairs().any(|(name, _)| name == "password");
+        Ok(Self { options, has_password, readers: 8, takeover_after: Duration::from_secs(3) })
     }
 }
 

@@ -1,13 +1,11 @@
 //! The connection that writes, replaced whenever it fails.
 
-use std::time::Duration;
-
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
 use super::{
     commit::{self, Failure},
-    connections::{Connector, Use, too_late},
+    connections::{Connector, Use, is_too_late},
     health::is_lost,
 };
 use crate::{
@@ -17,9 +15,6 @@ use crate::{
         writer::{Answer, Database, Written},
     },
 };
-
-/// For a whole batch, the wait for the head of the log included; every statement of it has its own, shorter limit.
-const BATCH: Duration = Duration::from_secs(10);
 
 /// A write that is not a commit.
 #[derive(Debug)]
@@ -50,11 +45,7 @@ impl Session {
         batch: &[Commit],
         local: Option<&LocalWorker>,
     ) -> Result<Written, Failure> {
-        let writing = commit::write(&mut connection, batch, local, &self.origin);
-        let written = timeout(BATCH, writing).await.unwrap_or_else(|_| {
-            let source = too_late("a batch of commits was not written", BATCH);
-            Err(Failure::Unknown(StoreError::Database { doing: "write a batch of commits", source }))
-        });
+        let written = commit::write(&mut connection, batch, local, &self.origin).await;
         match &written {
             Ok(_) => {
                 self.connector.health().answered();
@@ -103,7 +94,8 @@ impl Database for Session {
         if let Some(connection) = self.connection.take() {
             match self.attempt(connection, batch, local).await {
                 // It had died since the last batch, and nothing was written: a new one may be had.
-                Err(Failure::NotWritten(StoreError::Database { source, .. })) if is_lost(&source) => {}
+                Err(Failure::NotWritten(StoreError::Database { source, .. }))
+                    if is_lost(&source) && !is_too_late(&source) => {}
                 Err(Failure::NotWritten(error) | Failure::Unknown(error)) => return Err(error),
                 Ok(written) => return Ok(written),
             }
@@ -124,7 +116,7 @@ impl Database for Session {
 
     async fn close(self) {
         if let Some(connection) = self.connection {
-            let _ = timeout(BATCH, connection.close()).await;
+            let _ = timeout(commit::BATCH, connection.close()).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use crate::{
     clock::{from_micros, micros},
-    ids::{AgentId, OrganizationId},
+    ids::{AgentId, GatewayId, OrganizationId},
     store::{
         Page, StoreError,
         stored::{parse, signed, unsigned},
@@ -39,17 +39,24 @@ pub(super) async fn check_in(
     connection: &mut SqliteConnection,
     agent: AgentId,
     at: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<Option<GatewayId>, StoreError> {
     sqlx::query(
         "insert into observations (gateway_id, document) values (?, ?) \
          on conflict (gateway_id) do update set document = excluded.document",
     )
     .bind(agent.to_string())
     .bind(micros(at).to_string())
-    .execute(connection)
+    .execute(&mut *connection)
     .await
-    .map(|_| ())
-    .map_err(StoreError::doing("keep a check-in"))
+    .map_err(StoreError::doing("keep a check-in"))?;
+    let gateway: Option<String> = sqlx::query_scalar(
+        "select gateway_id from agents where id = ? and document not like '%\"status\":\"checked_in\"%'",
+    )
+    .bind(agent.to_string())
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::doing("keep a check-in"))?;
+    gateway.map(|gateway| parse("gateway id", gateway)).transpose()
 }
 
 pub(super) async fn check_ins(

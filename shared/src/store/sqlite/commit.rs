@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::{queue, rows, views};
+use super::{parts::parts, queue, rows, seals, views};
 use crate::{
     clock::micros,
     commit::{Commit, CredentialChange, KeyClaim, SecretChange},
@@ -15,9 +15,6 @@ use crate::{
         stored::{Tables, parse, parse_hash, signed, unsigned},
     },
 };
-
-/// Rows per statement, far below the limit on bound values.
-const ROWS_MAX: usize = 500;
 
 /// Writes a batch. On an error nothing is written.
 pub(super) async fn write(
@@ -54,6 +51,7 @@ async fn write_locked(
     insert_keys(connection, &plan.keys).await?;
     change_secrets(connection, &plan.secrets).await?;
     change_credentials(connection, &plan.credentials).await?;
+    seals::change_installation(connection, &plan.installation).await?;
     if plan.head != head {
         sqlx::query("update log_head set position = ?, hash = ? where id = 1")
             .bind(signed(plan.head.position))
@@ -134,7 +132,7 @@ async fn read_facts(connection: &mut SqliteConnection, batch: &[Commit]) -> Resu
 }
 
 async fn insert_events(connection: &mut SqliteConnection, events: &[Recorded]) -> Result<(), StoreError> {
-    for chunk in events.chunks(ROWS_MAX) {
+    for chunk in parts(events) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "insert into events (position, event_id, stream_id, stream_version, event_type, schema_version, \
              organization_id, data, metadata, recorded_at, hash) ",
@@ -162,7 +160,7 @@ async fn insert_jobs(
     jobs: &[JobInsert],
     local: Option<&LocalWorker>,
 ) -> Result<(), StoreError> {
-    for chunk in jobs.chunks(ROWS_MAX) {
+    for chunk in parts(jobs) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "insert into jobs (id, kind, gateway_id, operation_id, gateway_key, run_at, attempt, created_at, \
              traceparent, lease_token, lease_until, worker_id) ",

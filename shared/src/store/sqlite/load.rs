@@ -1,10 +1,11 @@
 //! Reads of the event log.
 
+use futures_util::TryStreamExt as _;
 use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
 
 use crate::{
     clock::from_micros,
-    envelope::{Recorded, StreamId},
+    envelope::{Recorded, StoredEvent, StreamId},
     store::{
         StoreError,
         stored::{parse, parse_hash, signed, small, unsigned},
@@ -45,6 +46,40 @@ pub(super) async fn log(pool: &SqlitePool, after: u64, limit: u32) -> Result<Vec
         .await
         .map_err(StoreError::doing("read the log"))?;
     rows.iter().map(recorded).collect()
+}
+
+/// The same, with nothing parsed.
+pub(super) async fn stored(
+    pool: &SqlitePool,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let text = format!("select {COLUMNS} from events where position > ? order by position limit ?");
+    let failed = || StoreError::doing("read the log as it is stored");
+    let mut rows =
+        sqlx::query(sqlx::AssertSqlSafe(text)).bind(signed(after)).bind(i64::from(limit)).fetch(pool);
+    let mut page = vec![];
+    while let Some(row) = rows.try_next().await.map_err(failed())? {
+        page.push(stored_event(&row).map_err(failed())?);
+    }
+    Ok(page)
+}
+
+/// A text's bytes are taken whether or not they are UTF-8 any more.
+fn stored_event(row: &SqliteRow) -> Result<StoredEvent, sqlx::Error> {
+    Ok(StoredEvent {
+        position: row.try_get(0)?,
+        event_id: row.try_get(1)?,
+        stream_id: row.try_get(2)?,
+        stream_version: row.try_get(3)?,
+        event_type: row.try_get(4)?,
+        schema_version: row.try_get(5)?,
+        organization_id: row.try_get(6)?,
+        data: row.try_get(7)?,
+        metadata: row.try_get(8)?,
+        recorded_at: row.try_get(9)?,
+        hash: row.try_get(10)?,
+    })
 }
 
 /// An event, from a row of all columns in their order.

@@ -8,26 +8,26 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{
     SqliteStore, commit,
-    load::{COLUMNS, recorded},
+    load::{self, COLUMNS, recorded},
     queue, rows,
     writer::Other,
 };
 use crate::{
     clock::{from_micros, micros},
-    envelope::Recorded,
+    envelope::{Recorded, StoredEvent},
     ids::GatewayId,
     store::{
-        Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
-        stored::{PROJECTIONS, Tables, parse, parse_hash, signed, unsigned},
+        Backlog, Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        stored::{PROJECTIONS, Tables, comparison, parse, parse_hash, signed, unsigned},
     },
     view::Row,
 };
 
-type Doing<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
+pub(super) type Doing<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
 
 impl SqliteStore {
     /// Does something in one transaction of the only connection that writes.
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
         task: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Doing<'c, T> + Send + 'static,
@@ -73,8 +73,16 @@ impl Operate for SqliteStore {
         rows.iter().map(recorded).collect()
     }
 
+    async fn stored_page(&self, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        load::stored(&self.readers, after, limit).await
+    }
+
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         queue::pause(&self.readers).await
+    }
+
+    async fn backlog(&self, now: DateTime<Utc>) -> Result<Backlog, StoreError> {
+        queue::backlog(&self.readers, now).await
     }
 
     async fn waiting_without_job(&self, limit: u32) -> Result<Vec<GatewayId>, StoreError> {
@@ -85,6 +93,10 @@ impl Operate for SqliteStore {
              select substr(owner, 9, 36) from secrets where owner like 'gateway-%/agent-token' \
                  and substr(owner, 9, 36) not in (select id from gateways) \
                  and substr(owner, 9, 36) not in (select gateway_id from jobs) \
+             union \
+             select gateway_id from agents where document like '%\"status\":\"missed_check_in\"%' \
+                 and gateway_id not in (select gateway_id from jobs \
+                                        where kind in ('await_check_in', 'wake_main_agent')) \
              limit ?",
         )
         .bind(i64::from(limit))
@@ -92,6 +104,10 @@ impl Operate for SqliteStore {
         .await
         .map_err(StoreError::doing("look for what waits without a job"))?;
         ids.into_iter().map(|id| parse("gateway id", id)).collect()
+    }
+
+    async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(None)
     }
 
     async fn take_turn(
@@ -264,11 +280,7 @@ async fn finish(connection: &mut SqliteConnection, filled: u64, swap: Swap) -> R
     let mut differences = vec![];
     for (table, columns) in PROJECTIONS {
         let all = format!("id, {}", columns.join(", "));
-        let text = format!(
-            "select (select count(*) from {table}), count(*) from ( \
-                 select id from (select {all} from {table} except select {all} from shadow_{table}) union \
-                 select id from (select {all} from shadow_{table} except select {all} from {table}))"
-        );
+        let text = comparison(table, columns, "is not");
         let row =
             sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.map_err(failed())?;
         let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));

@@ -10,7 +10,7 @@ use crate::{
     ids::{JobId, LeaseToken},
     job::{Job, Kind, Lease},
     store::{
-        Claim, Pause, QueuedJob, StoreError,
+        Backlog, Claim, DUE_COUNTED_MAX, Pause, QueuedJob, StoreError,
         stored::{parse, small},
     },
 };
@@ -125,6 +125,26 @@ pub(super) async fn pause(executor: impl SqliteExecutor<'_>) -> Result<Option<Pa
         .await
         .map_err(StoreError::doing("tell whether the queue is paused"))?;
     Ok(row.map(|row| Pause { since: from_micros(row.get(0)), by: row.get(1), reason: row.get(2) }))
+}
+
+/// How much waits. The inner select is a walk along the index of due jobs that ends after so many.
+pub(super) async fn backlog(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Backlog, StoreError> {
+    let row = sqlx::query(
+        "select count(*), min(since), (select count(*) from queue_pauses) from ( \
+             select max(coalesce(lease_until, run_at), run_at) as since from jobs \
+             where coalesce(lease_until, run_at) <= ?1 order by coalesce(lease_until, run_at) limit ?2)",
+    )
+    .bind(micros(now))
+    .bind(DUE_COUNTED_MAX)
+    .fetch_one(pool)
+    .await
+    .map_err(StoreError::doing("tell how much waits in the queue"))?;
+    let oldest: Option<i64> = row.get(1);
+    Ok(Backlog {
+        due: small(row.get(0)),
+        oldest: oldest.and_then(|since| (now - from_micros(since)).to_std().ok()).unwrap_or_default(),
+        is_paused: row.get::<i64, _>(2) > 0,
+    })
 }
 
 /// How long it is until the next job is due; `None` too while the queue is paused.

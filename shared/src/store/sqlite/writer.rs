@@ -28,7 +28,7 @@ pub(super) enum Other {
     Release { held: Vec<(JobId, LeaseToken)>, answer: Answer<()> },
     VoidLeases { answer: Answer<u64> },
     InstallationValue { name: String, or_put: Option<String>, answer: Answer<Option<String>> },
-    CheckIn { agent: AgentId, at: DateTime<Utc>, answer: Answer<()> },
+    CheckIn { agent: AgentId, at: DateTime<Utc>, answer: Answer<Option<GatewayId>> },
     Observe { gateway: GatewayId, document: String, answer: Answer<()> },
 }
 
@@ -38,20 +38,62 @@ impl fmt::Debug for Other {
     }
 }
 
+impl Other {
+    /// What may be lost with the power: a start voids every lease, and what was observed is observed again. Such a write
+    /// does not wait for the disk; the next commit takes it along.
+    fn is_lazy(&self) -> bool {
+        match self {
+            Self::Claim { .. }
+            | Self::Renew { .. }
+            | Self::Release { .. }
+            | Self::VoidLeases { .. }
+            | Self::CheckIn { .. }
+            | Self::Observe { .. } => true,
+            Self::Task(_) | Self::InstallationValue { .. } => false,
+        }
+    }
+}
+
 /// The only connection that writes.
-pub(super) struct File(pub(super) SqliteConnection);
+pub(super) struct File {
+    connection: SqliteConnection,
+    is_lazy: bool,
+}
+
+impl File {
+    /// Of a connection whose writes are durable when they return.
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self { connection, is_lazy: false }
+    }
+
+    /// Whether the next writes wait for the disk.
+    async fn set_lazy(&mut self, is_lazy: bool) -> Result<(), StoreError> {
+        if self.is_lazy != is_lazy {
+            let how = if is_lazy { "pragma synchronous = normal" } else { "pragma synchronous = full" };
+            let set = sqlx::query(how).execute(&mut self.connection).await;
+            set.map_err(StoreError::doing("tell whether a write waits for the disk"))?;
+            self.is_lazy = is_lazy;
+        }
+        Ok(())
+    }
+}
 
 impl Database for File {
     type Other = Other;
 
     async fn write(&mut self, batch: &[Commit], local: Option<&LocalWorker>) -> Result<Written, StoreError> {
-        let plan = commit::write(&mut self.0, batch, local).await?;
+        self.set_lazy(false).await?;
+        let plan = commit::write(&mut self.connection, batch, local).await?;
         let wakes = plan.leaves_work();
         Ok(Written { plan, wakes })
     }
 
     async fn other(&mut self, write: Other) {
-        let connection = &mut self.0;
+        if self.set_lazy(write.is_lazy()).await.is_err() && self.is_lazy {
+            // Its caller is told that there is no answer, rather than that it is durable.
+            return;
+        }
+        let connection = &mut self.connection;
         match write {
             Other::Task(task) => task(connection).await,
             Other::Claim { claim, answer } => drop(answer.send(queue::claim(connection, &claim).await)),
@@ -73,7 +115,7 @@ impl Database for File {
     }
 
     async fn close(mut self) {
-        let _ = sqlx::query("pragma optimize").execute(&mut self.0).await;
-        let _ = self.0.close().await;
+        let _ = sqlx::query("pragma optimize").execute(&mut self.connection).await;
+        let _ = self.connection.close().await;
     }
 }

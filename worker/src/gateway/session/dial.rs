@@ -28,15 +28,29 @@ impl<'a> Session<'a> {
         self.target.device_token.filter(|_| !self.is_device_token_refused).or(self.target.token)
     }
 
-    /// Whether a call can be repeated after this pause and still be answered before the attempt ends.
-    pub(super) fn may_wait(&self, told: Option<Duration>, pause: Duration) -> bool {
-        let then = Instant::now() + told.map_or(pause, |told| self.pause(told));
-        then + self.dialer.limits.redial_max < self.deadline && (told.is_some() || self.may_dial_at(then))
+    /// How long to wait before a call is repeated; `None` if there is no time for it. What the gateway asked for takes
+    /// nothing of the attempt's time.
+    pub(in crate::gateway) fn granted(
+        &mut self,
+        told: Option<Duration>,
+        pause: Duration,
+    ) -> Option<Duration> {
+        let until = Instant::now() + self.dialer.limits.redial_max;
+        let Some(told) = told else {
+            let then = Instant::now() + pause;
+            return (until + pause < self.deadline.at() && self.may_dial_at(then)).then_some(pause);
+        };
+        let wait = self.pause(told);
+        if until >= self.deadline.at() || !self.deadline.grant(wait) {
+            return None;
+        }
+        self.first_dial = self.first_dial.map(|first| first + wait);
+        Some(wait)
     }
 
     fn may_dial_at(&self, then: Instant) -> bool {
         let is_late = |first: Instant| then > first + self.dialer.limits.waiting_dials;
-        then < self.deadline
+        then < self.deadline.at()
             && (self.target.patience == Patience::Background || !self.first_dial.is_some_and(is_late))
     }
 
@@ -113,7 +127,8 @@ impl<'a> Session<'a> {
             return None;
         }
         let is_absent = matches!(cause, Cause::ConnectionRefused | Cause::HostUnknown);
-        if is_absent && !self.was_open && (self.target.patience == Patience::Background || repeats > 0) {
+        let was_there = self.was_open || self.was_found;
+        if is_absent && !was_there && (self.target.patience == Patience::Background || repeats > 0) {
             return None;
         }
         let pause = (limits.redial_min * 2_u32.saturating_pow(repeats.min(8))).min(limits.redial_max);

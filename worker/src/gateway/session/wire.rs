@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use shared::domain::gateway::failure::{Cause, Failure};
+use shared::{
+    domain::gateway::failure::{Cause, Failure},
+    failpoint::{When, reach},
+};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -22,6 +25,7 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(250);
 /// A call that was sent and is not answered yet.
 #[derive(Debug)]
 pub struct Pending {
+    method: &'static str,
     id: String,
     /// Which connection it went over: another one never answers it.
     dial: u32,
@@ -54,9 +58,9 @@ impl Session<'_> {
         self.ensure().await?;
         self.late = None;
         match self.write(method, &params).await {
-            Ok(id) => Ok(Pending { id, dial: self.dials }),
+            Ok(id) => Ok(Pending { method, id, dial: self.dials }),
             // There is no such connection: the call counts as lost with its own.
-            Err(Broken::Lost | Broken::Slow) => Ok(Pending { id: String::new(), dial: 0 }),
+            Err(Broken::Lost | Broken::Slow) => Ok(Pending { method, id: String::new(), dial: 0 }),
             Err(Broken::Failed(failure)) => Err(failure.into()),
         }
     }
@@ -69,6 +73,7 @@ impl Session<'_> {
     pub async fn progress(&mut self, pending: &Pending, until: Instant) -> Result<Progress, Refused> {
         loop {
             if let Some((_, answer)) = self.late.take_if(|(id, _)| *id == pending.id) {
+                reach(When::After, "call", || pending.method.to_owned());
                 return Ok(Progress::Answered(answer));
             }
             if self.open.is_none() || self.dials != pending.dial {
@@ -80,6 +85,37 @@ impl Session<'_> {
                 Err(Broken::Lost) => return Ok(Progress::Lost),
                 Err(Broken::Slow) => return Ok(Progress::Waiting),
                 Err(Broken::Failed(failure)) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// One call whose answer is not needed: `None` where it is refused, takes too long, or costs the connection twice. It
+    /// never ends the attempt, nor takes its time.
+    ///
+    /// # Errors
+    ///
+    /// No connection.
+    pub async fn ask_optional(
+        &mut self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Option<Value>, Refused> {
+        let until = Instant::now() + self.dialer.limits.optional;
+        let mut was_lost = false;
+        loop {
+            let pending = self.send(method, params.clone()).await?;
+            match self.progress(&pending, until).await {
+                Ok(Progress::Answered(Ok(payload))) => return Ok(Some(payload)),
+                Ok(Progress::Answered(Err(error))) => {
+                    let again = Instant::now() + self.pause(error.retry_after().unwrap_or_default());
+                    if !error.is_unavailable() || again >= until {
+                        return Ok(None);
+                    }
+                    self.watch(again).await;
+                }
+                Ok(Progress::Lost) if !was_lost => was_lost = true,
+                // What is no frame ends the connection; the next call makes another.
+                Ok(Progress::Lost | Progress::Waiting) | Err(_) => return Ok(None),
             }
         }
     }
@@ -120,6 +156,9 @@ impl Session<'_> {
                 continue;
             };
             let (_, index) = waiting.swap_remove(found);
+            if let Some((method, _)) = requests.get(index) {
+                reach(When::After, "call", || (*method).to_owned());
+            }
             if let Some(slot) = answers.get_mut(index) {
                 *slot = Some(result);
             }
@@ -134,9 +173,14 @@ impl Session<'_> {
         let id = format!("mc-{}", self.next_id);
         let text = frame::request(&id, method, params);
         if text.len() > hello.outgoing_bytes_max {
-            let detail = format!("{method} would need {} bytes, more than the gateway takes.", text.len());
+            let detail = format!(
+                "{method} would need {} bytes, more than the gateway takes. Check its version: openclaw --version; newer \
+                 ones take more.",
+                text.len()
+            );
             return Err(Broken::Failed(Failure::new(self.stage, Cause::CallRefused, detail)));
         }
+        reach(When::Before, "call", || method.to_owned());
         match timeout(self.dialer.limits.call, socket.send(Message::text(text))).await {
             Ok(Ok(())) => Ok(id),
             Ok(Err(_)) => {
