@@ -1,5 +1,6 @@
 //! Read models: pure functions of events, written in the transaction of the events and rebuilt by the same functions.
 
+mod installation;
 mod sync;
 
 use chrono::{DateTime, Utc};
@@ -13,13 +14,13 @@ use crate::{
             CheckIn, End, Gateway, Kind, Known, Phase,
             failure::{Code, Failure},
         },
-        organization::{self, Organization, Role},
-        queue,
+        organization::{self, Role},
     },
     ids::{AgentId, GatewayId, MemberId, OperationId, OrganizationId, TokenId},
     problem::Problem,
 };
 
+pub use installation::{organization_rows, queue_rows};
 pub use sync::{SyncError, SyncRead};
 
 /// A row of a read model; one per table and id, the last one written wins.
@@ -295,7 +296,7 @@ pub fn gateway_rows(gateway: &Gateway) -> Result<Vec<Row>, serde_json::Error> {
     let status = status(known);
     let mut rows = vec![];
     // What was answered stays what was answered, whatever becomes of the gateway later.
-    if known.operation.ended_at.is_none_or(|ended_at| ended_at == known.revision) {
+    if known.operation.ended_at.is_none() || known.has_just_ended() {
         rows.push(Row::Operation {
             id: known.operation.id,
             organization,
@@ -459,49 +460,5 @@ pub const fn title(code: Code) -> &'static str {
         Code::GatewayProvisioningFailed => "Gateway refused a provisioning step",
         Code::GatewayAddressRefused => "Address is not allowed",
         Code::GatewayVersionUnsupported => "Gateway version is not supported",
-    }
-}
-
-/// The rows that follow from one event of an organization, or of the installation (`id` is `None`).
-#[must_use]
-pub fn organization_rows(
-    id: Option<OrganizationId>,
-    after: &Organization,
-    event: &organization::Event,
-    at: DateTime<Utc>,
-) -> Vec<Row> {
-    use organization::Event;
-    let member_row = |member: MemberId| {
-        let known = after.members.get(&member).map(|known| (known.name.clone(), known.role));
-        id.map(|organization| Row::Member { id: member, organization, member: known })
-    };
-    let token_row =
-        |token| Row::Token { id: token, organization: id, token: after.tokens.get(&token).cloned() };
-    match event {
-        Event::OrganizationCreated { name } => {
-            id.map(|id| Row::Organization { id, name: name.clone(), created_at: at }).into_iter().collect()
-        }
-        Event::MemberAdded(organization::Member { member, .. })
-        | Event::MemberRoleChanged { member, .. }
-        | Event::MemberRemoved { member } => member_row(*member).into_iter().collect(),
-        Event::TokenIssued(token) => vec![token_row(token.token)],
-        Event::TokenRevoked { token } => vec![token_row(*token)],
-    }
-}
-
-/// The rows that follow from one event of the queue.
-#[must_use]
-pub fn queue_rows(event: &queue::Event, at: DateTime<Utc>) -> Vec<Row> {
-    match event {
-        queue::Event::Paused { by, reason } => vec![Row::QueuePause(Some((at, by.clone(), reason.clone())))],
-        queue::Event::Resumed { .. } => vec![Row::QueuePause(None)],
-        queue::Event::WorkerDrained { worker, by, reason } => {
-            let drain = Some((at, by.clone(), reason.clone()));
-            vec![Row::WorkerDrain { worker: worker.clone(), drain }]
-        }
-        queue::Event::WorkerResumed { worker, .. } => {
-            vec![Row::WorkerDrain { worker: worker.clone(), drain: None }]
-        }
-        queue::Event::JobRetried(_) | queue::Event::JobCancelled(_) => vec![],
     }
 }

@@ -111,7 +111,13 @@ impl Layout {
         for value in environment.values_mut() {
             assert!(!value.contains(url.password().unwrap()), "no secret stands in the environment");
             *value = value.replace("postgres:5432/mission_control", &server);
-            *value = value.replace("/run/secrets", &folder).replace("/data", &folder);
+            // Only a path that begins so: a part of a name is none.
+            for place in ["/run/secrets", "/data"] {
+                if let Some(rest) = value.strip_prefix(place) {
+                    *value = format!("{folder}{rest}");
+                    break;
+                }
+            }
         }
         environment
     }

@@ -124,14 +124,14 @@ impl State {
 
     /// The state after an event, and the rows that no later state tells.
     ///
-    /// These are those of the event itself, and, if they are to be shown, those of a gateway's operation that another one
-    /// follows now.
+    /// These are those of the event itself, and, if they are to be shown, those of a gateway's operation that has just
+    /// ended, or that another one follows now.
     fn step(self, recorded: &Recorded, is_shown: bool) -> Result<(Self, Vec<Row>), serde_json::Error> {
         match self {
             Self::Gateway(gateway) => {
                 let event: gateway::Event = recorded.event()?;
-                let rows =
-                    if is_shown && event.begins().is_some() { gateway_rows(&gateway)? } else { vec![] };
+                let is_last_of_operation = event.begins().is_some() || gateway.has_just_ended();
+                let rows = if is_shown && is_last_of_operation { gateway_rows(&gateway)? } else { vec![] };
                 let occurrence = Occurrence {
                     at: recorded.recorded_at,
                     version: recorded.version,

@@ -119,6 +119,12 @@ impl Gateway {
         }
     }
 
+    /// Whether the last event is its last operation's outcome.
+    #[must_use]
+    pub fn has_just_ended(&self) -> bool {
+        matches!(self, Self::Known(known) if known.has_just_ended())
+    }
+
     /// Folds a whole history.
     pub fn fold<'a>(history: impl IntoIterator<Item = (&'a Event, &'a Occurrence)>) -> Self {
         history
@@ -152,6 +158,12 @@ impl Known {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.operation.end != End::Open
+    }
+
+    /// Whether the last event is its last operation's outcome.
+    #[must_use]
+    pub fn has_just_ended(&self) -> bool {
+        self.operation.ended_at == Some(self.revision)
     }
 
     /// Whether it is registered.
