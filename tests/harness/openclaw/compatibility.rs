@@ -171,7 +171,7 @@ pub fn document(rows: &[Row], machine: &str) -> String {
          cargo test -p tests --test openclaw        # each test keeps what it saw in target/ci/compatibility/\n\
          cargo run -p tests --bin compatibility     # makes this file of it\n\
          ```\n\n\
-         CI does the same with `--check`, which fails when the first table is not what its run saw.\n\n\
+         With `--check` it fails when the first table is not what the last run saw.\n\n\
          The same code meets every version, these and those in between: it compares no version number but with the \
          minimum.\n\
          {FACTS}\n\
