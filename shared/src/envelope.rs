@@ -124,6 +124,23 @@ pub struct Metadata {
     pub attempt: Option<u32>,
 }
 
+impl Metadata {
+    /// Of what this actor did, and nothing else.
+    #[must_use]
+    pub const fn of(actor: Actor) -> Self {
+        Self {
+            actor,
+            operation: None,
+            correlation_id: None,
+            causation_id: None,
+            request_id: None,
+            traceparent: None,
+            worker_id: None,
+            attempt: None,
+        }
+    }
+}
+
 /// An event that is about to be recorded; its place in the log is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {

@@ -34,6 +34,22 @@ pub struct Context {
     pub only_for: Option<OperationId>,
 }
 
+impl Context {
+    /// Of what this actor does by itself: no request and no operation led to it.
+    #[must_use]
+    pub const fn of(actor: Actor) -> Self {
+        Self {
+            actor,
+            request_id: None,
+            traceparent: None,
+            worker_id: None,
+            attempt: None,
+            causation_id: None,
+            only_for: None,
+        }
+    }
+}
+
 /// Why a command had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {

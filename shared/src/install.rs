@@ -105,16 +105,7 @@ fn decide(
     (organization, at, secret): (Option<OrganizationId>, DateTime<Utc>, Option<&Secret>),
 ) -> Result<Commit, ManageError> {
     let mut commit = Commit::new(stream(organization), organization, version, at);
-    let metadata = Metadata {
-        actor: Actor::command_line(),
-        operation: None,
-        correlation_id: None,
-        causation_id: None,
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-    };
+    let metadata = Metadata::of(Actor::command_line());
     for order in orders {
         for event in state.decide(order.clone())? {
             state = state.evolve(&event);

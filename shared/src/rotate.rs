@@ -233,16 +233,7 @@ async fn append(
     event: Event,
     installation: Vec<InstallationChange>,
 ) -> Result<(), RotateError> {
-    let metadata = Metadata {
-        actor: actor.clone(),
-        operation: None,
-        correlation_id: None,
-        causation_id: None,
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-    };
+    let metadata = Metadata::of(actor.clone());
     let stream = StreamId::key();
     let version = desk.store.load(&stream).await?.last().map_or(0, |last| last.version);
     let at = desk.clock.now();

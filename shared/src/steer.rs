@@ -193,16 +193,7 @@ async fn append(
     actor: &Actor,
     (event, change): (Event, Option<JobChange>),
 ) -> Result<(), SteerError> {
-    let metadata = Metadata {
-        actor: actor.clone(),
-        operation: None,
-        correlation_id: None,
-        causation_id: None,
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-    };
+    let metadata = Metadata::of(actor.clone());
     let stream = StreamId::queue();
     let mut tries = 0;
     loop {

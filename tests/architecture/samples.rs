@@ -200,16 +200,7 @@ fn written() -> Vec<(String, u32, Value)> {
     let organizations = of_organizations().into_iter().map(serde_json::to_value);
     let queue = of_the_queue().into_iter().map(serde_json::to_value);
     let key = of_the_key().into_iter().map(serde_json::to_value);
-    let metadata = shared::envelope::Metadata {
-        actor: shared::envelope::Actor::command_line(),
-        operation: None,
-        correlation_id: None,
-        causation_id: None,
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-    };
+    let metadata = shared::envelope::Metadata::of(shared::envelope::Actor::command_line());
     let events =
         gateways.chain(organizations).chain(queue).chain(key).map(|event| event.expect("an event is JSON"));
     let stored = events.map(|event| NewEvent::new(id(), &event, &metadata).expect("an event can be stored"));
@@ -267,6 +258,15 @@ fn every_event_has_an_example() {
     let written = written();
     let examples: Vec<&str> = written.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(examples, names);
+}
+
+#[test]
+fn what_is_noticed_is_known_by_name() {
+    for event in of_gateways() {
+        let metadata = shared::envelope::Metadata::of(shared::envelope::Actor::command_line());
+        let name = NewEvent::new(id(), &event, &metadata).expect("an event can be stored").event_type;
+        assert_eq!(gateway::Event::NOTICED.contains(&name.as_str()), event.is_noticed(), "{name}");
+    }
 }
 
 #[test]

@@ -23,16 +23,7 @@ use crate::numbers::{Times, float, repeat, rounds};
 const DATA_BYTES: usize = 700;
 
 fn event(at: DateTime<Utc>) -> NewEvent {
-    let metadata = Metadata {
-        actor: Actor::command_line(),
-        operation: Some(OperationId::mint(at)),
-        correlation_id: None,
-        causation_id: None,
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-    };
+    let metadata = Metadata { operation: Some(OperationId::mint(at)), ..Metadata::of(Actor::command_line()) };
     NewEvent {
         event_id: EventId::mint(at),
         event_type: "GatewayRequested".to_owned(),

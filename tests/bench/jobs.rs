@@ -76,15 +76,7 @@ fn failed_registration(in_an_hour: bool) -> (Commit, JobId) {
         Event::Requested(Box::new(requested)),
         Event::CreationFailed { failure, code, attempts: 1, agent_may_remain: false },
     ];
-    let context = Context {
-        actor: Actor::command_line(),
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-        causation_id: None,
-        only_for: None,
-    };
+    let context = Context::of(Actor::command_line());
     let mut commit =
         build(&clock, (gateway, Gateway::Unknown), &events, &context).expect("a commit can be built");
     let run_at = if in_an_hour { at + TimeDelta::hours(1) } else { at };

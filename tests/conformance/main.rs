@@ -93,16 +93,7 @@ fn organization(number: u128) -> OrganizationId {
 }
 
 fn event(number: u128) -> NewEvent {
-    let metadata = Metadata {
-        actor: Actor::command_line(),
-        operation: None,
-        correlation_id: None,
-        causation_id: None,
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-    };
+    let metadata = Metadata::of(Actor::command_line());
     NewEvent {
         event_id: EventId::from(uuid::Uuid::from_u128(number)),
         event_type: "GatewayCreated".to_owned(),

@@ -38,15 +38,7 @@ async fn register_one(store: &dyn Store, organization: OrganizationId, number: u
 }
 
 fn context() -> Context {
-    Context {
-        actor: Actor::command_line(),
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-        causation_id: None,
-        only_for: None,
-    }
+    Context::of(Actor::command_line())
 }
 
 async fn cancel(store: &dyn Store, registered: Registered) {

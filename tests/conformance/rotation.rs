@@ -144,11 +144,12 @@ async fn nothing_is_changed_while_a_process_lacks_the_next_key() {
         installed(store).await;
         let report = Report { key_ids: key(1).id().to_owned(), kind: ProcessKind::Api, ..worker("lacks") };
         let both = vault(store, 1, 2).await;
+        store.report(&report, SystemClock.now()).await.unwrap();
         let reporting = async {
             // It lives on.
             loop {
-                store.report(&report, SystemClock.now()).await.unwrap();
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                store.report(&report, SystemClock.now()).await.unwrap();
             }
         };
         let refused = tokio::select! {

@@ -54,16 +54,7 @@ async fn read(mut response: Response, last: u64) -> Vec<u64> {
 /// Appends heavy events, many at once.
 async fn append(world: &World, events: u64) {
     let at = SystemClock.now();
-    let metadata = Metadata {
-        actor: Actor::command_line(),
-        operation: None,
-        correlation_id: None,
-        causation_id: None,
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-    };
+    let metadata = Metadata::of(Actor::command_line());
     let event = || NewEvent {
         event_id: EventId::mint(at),
         event_type: "GatewayCreated".to_owned(),

@@ -8,6 +8,7 @@ mod calls;
 mod case;
 mod handshake;
 mod left_behind;
+mod not_yet;
 mod outcome;
 mod patience;
 mod reach;

@@ -103,15 +103,7 @@ fn registered(number: usize, listener: &FakeGateway, vault: &Vault) -> Commit {
         }),
         Event::Created {},
     ];
-    let context = Context {
-        actor: Actor::command_line(),
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-        causation_id: None,
-        only_for: None,
-    };
+    let context = Context::of(Actor::command_line());
     let mut commit = build(&clock, (gateway, Gateway::Unknown), &events, &context).unwrap();
     for (owner, secret) in
         [(gateway_token_owner(gateway), "gateway-token"), (agent_token_owner(gateway), "t")]

@@ -120,15 +120,8 @@ pub async fn record(
             Command::RecordNotUsable { health, ailment }
         }
     };
-    let context = Context {
-        actor: Actor::worker(&deps.settings.worker_id),
-        request_id: None,
-        traceparent: None,
-        worker_id: Some(deps.settings.worker_id.clone()),
-        attempt: None,
-        causation_id: None,
-        only_for: None,
-    };
+    let worker_id = deps.settings.worker_id.clone();
+    let context = Context { worker_id: Some(worker_id.clone()), ..Context::of(Actor::worker(&worker_id)) };
     let target = (before.gateway, command);
     match execute(deps.store.as_ref(), deps.clock.as_ref(), target, &context, |_| {}).await {
         Ok(_) => tell(before.gateway, turned, found),

@@ -30,15 +30,8 @@ pub struct CheckIn {
 
 /// The log does not say yet that this agent calls. If it cannot be written now, the next call does it.
 async fn record(app: &App, (gateway, agent): (GatewayId, AgentId), at: DateTime<Utc>) {
-    let context = Context {
-        actor: Actor { kind: "agent".to_owned(), id: agent.to_string(), name: "main agent".to_owned() },
-        request_id: None,
-        traceparent: None,
-        worker_id: None,
-        attempt: None,
-        causation_id: None,
-        only_for: None,
-    };
+    let context =
+        Context::of(Actor { kind: "agent".to_owned(), id: agent.to_string(), name: "main agent".to_owned() });
     let target = (gateway, Command::RecordCheckedIn { at });
     match execute(app.store.as_ref(), app.clock.as_ref(), target, &context, |_| {}).await {
         Ok(_) => tracing::info!(%agent, gateway.id = %gateway, "main agent checked in"),

@@ -22,6 +22,7 @@ use shared::{
     watch::Feed,
 };
 use tokio::sync::broadcast::error::RecvError;
+use utoipa::ToSchema;
 
 use super::{POSITION_MAX, filter};
 use crate::{
@@ -35,6 +36,21 @@ use crate::{
 const COMMENT: Duration = Duration::from_secs(15);
 /// Events per read of what was recorded before.
 const PAGE: u32 = 500;
+
+/// One event of the stream as clients parse it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "tells the document what the stream is made of, field by field")]
+struct ServerSentEvent {
+    /// The position, for `Last-Event-ID`.
+    #[schema(pattern = "^[0-9]{1,16}$")]
+    id: String,
+    /// The event's name.
+    #[schema(pattern = "^[A-Za-z]{1,100}$")]
+    event: String,
+    /// The event as one line of JSON, shaped as `GET /api/v1/events/{position}` answers it.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
 
 /// Shows the log as it grows, as Server-Sent Events: `id` is the position, `event` the name, `data` the event.
 #[utoipa::path(
@@ -53,7 +69,7 @@ const PAGE: u32 = 500;
         ("until" = Option<String>, Query, format = DateTime, description = "Only events recorded before"),
     ),
     responses(
-        (status = 200, description = "The events, without end", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events, without end; the schema is that of each", body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is not valid, or the position is above the head of the log", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "An agent's token", body = Problem, content_type = "application/problem+json"),

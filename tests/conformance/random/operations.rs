@@ -15,6 +15,7 @@ use shared::{
             command::Leftover,
             event::{MainAgent, Verified},
             failure::{Cause, Failure, Stage},
+            health::{Ailment, Health},
             patience::Patience,
             sync::{AgentFault, Options, SyncRequested, Synced},
         },
@@ -267,6 +268,7 @@ fn commands(known: &Known, how: u16, at: DateTime<Utc>) -> Vec<Command> {
     let mut commands = of_registrations(known, how, at);
     commands.extend(of_changes(known, how, at));
     commands.extend(of_deletions(known, how, at));
+    commands.extend(of_what_is_noticed(how, at));
     commands
 }
 
@@ -357,5 +359,18 @@ fn of_deletions(known: &Known, how: u16, at: DateTime<Utc>) -> Vec<Command> {
             left: vec![agent_id],
             why: force.then(|| text(how)),
         },
+    ]
+}
+
+/// What the monitor and the agents cause.
+fn of_what_is_noticed(how: u16, at: DateTime<Utc>) -> Vec<Command> {
+    let health = [Health::Offline, Health::Degraded][usize::from(how) % 2];
+    let ailment = Box::new(Ailment { failure: failure(how), misses: u32::from(how % 9) });
+    vec![
+        Command::RecordReached(verified(how)),
+        Command::RecordNotUsable { health, ailment },
+        Command::RecordCheckedIn { at },
+        Command::RecordMissedCheckIn { waited_ms: how.into() },
+        Command::RecordAgentOffline { wakes: u32::from(how % 4), why: text(how) },
     ]
 }

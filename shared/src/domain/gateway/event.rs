@@ -295,6 +295,17 @@ impl Event {
         "SecretErased",
     ];
 
+    /// Names of those that somebody noticed ([`Self::is_noticed`]).
+    pub const NOTICED: [&str; 7] = [
+        "GatewayWentOffline",
+        "GatewayDegraded",
+        "GatewayCameOnline",
+        "GatewayVersionChanged",
+        "MainAgentCheckedIn",
+        "MainAgentMissedCheckIn",
+        "MainAgentWentOffline",
+    ];
+
     /// The operation that this begins, if it begins one.
     #[must_use]
     pub fn begins(&self) -> Option<OperationId> {
