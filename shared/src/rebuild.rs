@@ -7,10 +7,12 @@ mod folder;
 
 pub use folder::Folder;
 
+use async_trait::async_trait;
+
 use crate::{
     beside::beside,
     envelope::{Recorded, StreamId},
-    store::{Difference, Finished, Store, StoreError, Swap, plan::last_of_each},
+    store::{CatchUp, Difference, Finished, Store, StoreError, Swap, plan::last_of_each},
     view::Row,
 };
 
@@ -55,9 +57,11 @@ pub async fn rebuild(
     loop {
         let Some(last) = page.last().map(|last| last.position) else {
             fill(store, step.take(), &mut progress).await?;
-            match store.shadow_finish(done, swap).await? {
+            let mut rest = Rest { store, folder: &mut folder, done };
+            match store.shadow_finish(done, swap, &mut rest).await? {
                 Finished::Compared(differences) => return Ok(differences),
                 Finished::Gone => return Err(RebuildError::Another),
+                // Nothing was asked of the folder.
                 Finished::Behind(_) => page = store.log_page(done, PAGE).await?,
             }
             continue;
@@ -75,6 +79,29 @@ pub async fn rebuild(
         step = Some(Step { rows: rows?, from: done, to: last });
         done = last;
         page = next?;
+    }
+}
+
+/// What was recorded after a position.
+struct Rest<'a> {
+    store: &'a dyn Store,
+    folder: &'a mut Folder,
+    done: u64,
+}
+
+#[async_trait]
+impl CatchUp for Rest<'_> {
+    async fn rows(&mut self, to: u64) -> Result<Vec<Row>, StoreError> {
+        let mut rows = vec![];
+        while self.done < to {
+            let mut page = self.store.log_page(self.done, PAGE).await?;
+            page.retain(|event| event.position <= to);
+            let Some(last) = page.last() else { break };
+            self.done = last.position;
+            let histories = histories(self.store, self.folder, &page).await?;
+            rows.extend(self.folder.fold_page(&histories, &page)?);
+        }
+        Ok(last_of_each(rows))
     }
 }
 

@@ -212,7 +212,44 @@ async fn append(
     }
 }
 
-/// Enqueues again what waits for a worker although its job is gone, and tells for which gateways.
+/// Tells the log that the read models are made again, before they are.
+///
+/// # Errors
+///
+/// [`SteerError`] if it is not written.
+pub async fn note_rebuild(store: &dyn Store, clock: &dyn Clock, actor: &Actor) -> Result<(), SteerError> {
+    append(store, clock, actor, (Event::ReadModelsRebuilt { by: actor.name.clone() }, None)).await
+}
+
+/// Enqueues again all that waits for a worker although its job is gone, because somebody says so. Without any of that
+/// there is no event; otherwise it is written first.
+///
+/// # Errors
+///
+/// [`SteerError`] if the store fails; what was enqueued until then stays.
+pub async fn reconcile_for(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    actor: &Actor,
+) -> Result<Vec<(GatewayId, Kind)>, SteerError> {
+    let mut enqueued = vec![];
+    loop {
+        let waiting = store.waiting_without_job(SWEEP_MAX).await?.len();
+        if waiting > 0 && enqueued.is_empty() {
+            let gateways = u64::try_from(waiting).unwrap_or(u64::MAX);
+            let event = Event::Reconciled { by: actor.name.clone(), gateways };
+            append(store, clock, actor, (event, None)).await?;
+        }
+        let some = reconcile(store, clock).await?;
+        let is_last = some.is_empty() || u32::try_from(waiting).is_ok_and(|waiting| waiting < SWEEP_MAX);
+        enqueued.extend(some);
+        if is_last {
+            return Ok(enqueued);
+        }
+    }
+}
+
+/// Enqueues again what waits for a worker although its job is gone, for at most 1,000 gateways, and tells for which.
 ///
 /// # Errors
 ///

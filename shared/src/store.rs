@@ -14,7 +14,8 @@ mod writer;
 
 pub use location::Location;
 pub use operate::{
-    Backlog, Checkpoint, DUE_COUNTED_MAX, Difference, EventFilter, Finished, Operate, Pause, Swap,
+    Backlog, CATCH_UP_MAX, CatchUp, Checkpoint, DUE_COUNTED_MAX, Difference, EventFilter, Finished, Operate,
+    Pause, Swap,
 };
 pub use probing::{DueProbe, NewProbe, ProbeClaim, Probed, Probing, Tidied, Unprobed};
 

@@ -183,6 +183,8 @@ fn of_the_queue() -> Vec<queue::Event> {
         Event::WorkerResumed { worker: text(), by: text() },
         Event::JobRetried(changed()),
         Event::JobCancelled(changed()),
+        Event::Reconciled { by: text(), gateways: 1 },
+        Event::ReadModelsRebuilt { by: text() },
     ]
 }
 

@@ -1,6 +1,12 @@
 //! Read models made again from the log while it grows, and jobs that were lost.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use harness::databases::TestStore;
 use shared::{
@@ -151,6 +157,36 @@ async fn commits_go_on_during_a_rebuild() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_ends_although_one_commit_follows_the_other() {
+    for (name, test) in backends().await {
+        let organization = lived(&test).await;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..8)
+            .map(|writer| {
+                let (store, is_over) = (Arc::clone(&test.store), Arc::clone(&is_over));
+                tokio::spawn(async move {
+                    let mut number = 1_000 * (writer + 1);
+                    while !is_over.load(Ordering::Relaxed) {
+                        register_one(store.as_ref(), organization, number).await;
+                        number += 1;
+                    }
+                })
+            })
+            .collect();
+        for swap in [Swap::No, Swap::Yes] {
+            let rebuilt = rebuild(test.store.as_ref(), swap, |_| {});
+            let differences = tokio::time::timeout(Duration::from_secs(30), rebuilt).await;
+            let differences = differences.unwrap_or_else(|_| panic!("{name}: it never ends")).unwrap();
+            assert_eq!(differing(&differences), [], "{name}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_lost_queue_is_made_again() {
     for (name, test) in backends().await {
@@ -166,12 +202,18 @@ async fn a_lost_queue_is_made_again() {
         let before = plain().await;
         let waits = before.iter().filter(|(_, kind)| *kind == Kind::ProvisionGateway).count();
         assert_eq!(waits, 6, "{name}");
-        assert_eq!(steer::reconcile(store, &SystemClock).await.unwrap(), [], "{name}");
+        let actor = Actor::command_line();
+        let reconcile = async || steer::reconcile_for(store, &SystemClock, &actor).await.unwrap();
+        assert_eq!(reconcile().await, [], "{name}");
         test.execute("delete from jobs").await;
-        let enqueued = steer::reconcile(store, &SystemClock).await.unwrap();
+        let enqueued = reconcile().await;
         let of = |wanted| enqueued.iter().filter(|(_, kind)| *kind == wanted).count();
         assert_eq!((of(Kind::ProvisionGateway), of(Kind::EraseToken)), (3, 3), "{name}");
-        assert_eq!(steer::reconcile(store, &SystemClock).await.unwrap(), [], "{name}: once is enough");
+        assert_eq!(reconcile().await, [], "{name}: once is enough");
+        let events = store.load(&shared::envelope::StreamId::queue()).await.unwrap();
+        let last = events.last().unwrap();
+        assert_eq!(last.event_type, "QueueReconciled", "{name}");
+        assert_eq!(last.data, r#"{"by":"command line","gateways":6}"#, "{name}");
     }
 }
 

@@ -52,18 +52,18 @@ async fn run(store: &dyn Store, vault: &Vault, to: u8) -> Result<Rotated, Rotate
     rotate(desk, &Actor::command_line(), key(to).check()).await
 }
 
-/// Lets it go on that often, then ends it where it is, as a kill does.
+/// Lets it go on when it is woken, that often, then ends it where it is, as a kill does.
 async fn so_far<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
-    for _ in 0..polls {
-        let polled = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
-        if let Poll::Ready(output) = polled {
-            return Some(output);
+    let mut left = polls;
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
         }
-        // Whatever woke it was sent to this task.
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
-    None
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -92,7 +92,8 @@ async fn a_rotation_that_is_ended_anywhere_loses_nothing_and_goes_on_when_it_is_
             assert_eq!(done.unwrap().secrets, u64::try_from(SECRETS).unwrap(), "{name}");
             break;
         }
-        assert!(ended > 5, "{name}: ended only {ended} times");
+        // 13 to 15 times; fewer where what it waits for is there before it looks.
+        assert!(ended > 2, "{name}: ended only {ended} times");
     }
 }
 

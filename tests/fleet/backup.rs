@@ -9,12 +9,10 @@ use std::{
 use harness::{
     databases::{Cluster, server_programs},
     fake_gateway::{FakeGateway, Options},
-    fleet::Fleet,
+    fleet::{Client, Fleet},
     process::{Server, program},
     world::body,
 };
-
-use crate::client::Client;
 
 /// For the first checkpoint.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -7,12 +7,12 @@ use std::{
 
 use harness::{
     fake_gateway::{FakeGateway, Options},
-    fleet::{Fleet, Process},
+    fleet::{Client, Fleet, Process},
     world::audit,
 };
 use serde_json::Value;
 
-use crate::{agents, client::Client, holder, home, organization};
+use crate::{agents, holder, home, organization};
 
 /// For a worker to report, or to be missed: a few rounds of its rhythm of 2.5 s, or the 10 s of silence.
 const LIMIT: Duration = Duration::from_secs(30);

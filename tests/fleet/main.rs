@@ -2,14 +2,12 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "what is not there must fail the test"
 )]
 #![expect(clippy::print_stdout, reason = "a measured time is worth more than that it was short enough")]
 
 mod backup;
-mod client;
 mod drain;
 mod layout;
 mod migrate;

@@ -8,11 +8,11 @@ use std::{
 use harness::{
     databases::{Cluster, Durability},
     fake_gateway::{FakeGateway, Options},
-    fleet::Process,
+    fleet::{Client, Process},
     world::audit,
 };
 
-use crate::{agents, client::Client, home_on, organization};
+use crate::{agents, home_on, organization};
 
 /// What the service promises: unready this soon after the database went, ready this soon after it came.
 const PROMISED: Duration = Duration::from_secs(5);

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use harness::{
     fake_gateway::{FakeGateway, HoldGuard, Options},
-    fleet::Process,
+    fleet::{Client, Process},
     world::audit,
 };
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::{Home, LEASE, agents, client::Client, holder, home, organization, until};
+use crate::{Home, LEASE, agents, holder, home, organization, until};
 
 /// For another process to take up what was handed back: much less than what is left of the lease then.
 const AT_ONCE: Duration = Duration::from_secs(3);

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use harness::{
     fake_gateway::{FakeGateway, Options},
+    fleet::Client,
     world::audit,
 };
 
-use crate::{agents, client::Client, holder, home, organization, until};
+use crate::{agents, holder, home, organization, until};
 
 /// What the service promises.
 const PROMISED: Duration = Duration::from_secs(10);

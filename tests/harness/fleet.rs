@@ -1,5 +1,11 @@
 //! A fleet as an operator has it: real programs as processes of their own, on one `PostgreSQL` database.
 
+mod client;
+mod crowd;
+
+pub use client::Client;
+pub use crowd::{Crowd, assert_registered_once};
+
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -199,6 +205,16 @@ impl Process {
     /// SIGTERM.
     pub fn terminate(&self) {
         signal(self.child.as_ref().expect("it was started"), "TERM");
+    }
+
+    /// SIGSTOP: it does nothing, and nobody is told.
+    pub fn stop(&self) {
+        signal(self.child.as_ref().expect("it was started"), "STOP");
+    }
+
+    /// SIGCONT: it goes on as if no time had passed.
+    pub fn go_on(&self) {
+        signal(self.child.as_ref().expect("it was started"), "CONT");
     }
 
     /// Waits until it has ended, and returns its exit code.

@@ -56,6 +56,22 @@ async fn a_new_name_is_written_to_the_agent_and_nothing_else_changes() {
 }
 
 #[tokio::test]
+async fn a_move_to_a_forbidden_address_is_refused_and_the_old_one_serves_on() {
+    let (home, gateway) = (home().await, gateway().await);
+    let (path, created) = created(&home, &gateway).await;
+    let dials = gateway.dials();
+    let own = format!("ws://{}", home.world.address);
+    for url in ["ws://169.254.169.254:18789", "ws://0xa9fea9fe:18789", own.as_str()] {
+        let refused = patch(&home, &path, json!({"url": url})).await;
+        refused.assert_problem(502, "gateway_address_refused", Some("policy"));
+    }
+    assert_eq!(gateway.dials(), dials, "the registered gateway is not asked about it");
+    assert_eq!(home.world.get(&path).await.json["url"], created.json["url"]);
+    assert_eq!(ours(&gateway).len(), 1);
+    home.world.audit().await;
+}
+
+#[tokio::test]
 async fn what_changes_nothing_contacts_nobody() {
     let (home, gateway) = (home().await, gateway().await);
     let (path, created) = created(&home, &gateway).await;

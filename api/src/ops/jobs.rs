@@ -116,7 +116,7 @@ pub async fn run(store: &dyn Store, clock: &dyn Clock, command: &JobsCommand) ->
             return tell(changed, *job, "gone", Output::of(*json));
         }
         JobsCommand::Reconcile { json } => {
-            for (gateway, kind) in steer::reconcile(store, clock).await? {
+            for (gateway, kind) in steer::reconcile_for(store, clock, &actor).await? {
                 let value = json!({"gateway": gateway, "kind": kind.as_str()});
                 Output::of(*json).row(&value, &format!("{kind}  gateway {gateway}"))?;
             }

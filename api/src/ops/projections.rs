@@ -3,7 +3,10 @@
 use clap::Subcommand;
 use serde_json::json;
 use shared::{
+    clock::Clock,
+    envelope::Actor,
     rebuild::rebuild,
+    steer,
     store::{Difference, Store, Swap},
 };
 
@@ -55,7 +58,7 @@ pub enum ProjectionsCommand {
 /// # Errors
 ///
 /// [`OpsError`] if the store fails.
-pub async fn run(store: &dyn Store, command: &ProjectionsCommand) -> Result<u8, OpsError> {
+pub async fn run(store: &dyn Store, clock: &dyn Clock, command: &ProjectionsCommand) -> Result<u8, OpsError> {
     let (swap, json) = match command {
         ProjectionsCommand::List { json } => {
             for name in Difference::PROJECTIONS {
@@ -69,6 +72,9 @@ pub async fn run(store: &dyn Store, command: &ProjectionsCommand) -> Result<u8, 
         ProjectionsCommand::Rebuild { no_swap: false, json } => (Swap::Yes, *json),
     };
     let mut progress = Progress::new("read", 0, store.head().await?.position);
+    if swap == Swap::Yes {
+        steer::note_rebuild(store, clock, &Actor::command_line()).await?;
+    }
     let differences = rebuild(store, swap, |position| progress.reach(position)).await?;
     drop(progress);
     let mut are_equal = true;

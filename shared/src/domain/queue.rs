@@ -1,4 +1,4 @@
-//! What operators did to the queue. The names are stored for ever and pinned by a snapshot.
+//! What operators did to the queue, and to what is made from the log. The names are stored for ever and pinned by a snapshot.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,10 +57,31 @@ pub enum Event {
     JobRetried(Changed),
     /// A job is not done.
     JobCancelled(Changed),
+    /// What waited for a worker without a job is enqueued again.
+    #[serde(rename = "QueueReconciled")]
+    Reconciled {
+        /// By whom, by name.
+        by: String,
+        /// How many gateways waited without a job when that was looked at, at most 1,000.
+        gateways: u64,
+    },
+    /// The read models are made again from the log; what differs is replaced.
+    ReadModelsRebuilt {
+        /// By whom, by name.
+        by: String,
+    },
 }
 
 impl Event {
     /// Every stored name, in the order of the variants.
-    pub const NAMES: [&'static str; 6] =
-        ["QueuePaused", "QueueResumed", "WorkerDrained", "WorkerResumed", "JobRetried", "JobCancelled"];
+    pub const NAMES: [&'static str; 8] = [
+        "QueuePaused",
+        "QueueResumed",
+        "WorkerDrained",
+        "WorkerResumed",
+        "JobRetried",
+        "JobCancelled",
+        "QueueReconciled",
+        "ReadModelsRebuilt",
+    ];
 }

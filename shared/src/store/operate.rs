@@ -127,10 +127,20 @@ pub enum Swap {
     No,
 }
 
+/// So many events at most are folded while nothing can be committed.
+pub const CATCH_UP_MAX: u64 = 2_000;
+
+/// The rows of what was recorded since the shadow was filled; asked for while nothing is committed.
+#[async_trait]
+pub trait CatchUp: Send {
+    /// The rows of every event up to this position, which can be read already.
+    async fn rows(&mut self, to: u64) -> Result<Vec<Row>, StoreError>;
+}
+
 /// How the end of a rebuild went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
-    /// The log has grown meanwhile; catch up to here first.
+    /// The log has grown by more than [`CATCH_UP_MAX`] events meanwhile; catch up to here first.
     Behind(Head),
     /// There is no such rebuild any more: another process has ended it.
     Gone,
@@ -174,6 +184,12 @@ pub trait Operate: Send + Sync {
     /// Fills the shadow from one position to another; `false` if it is not filled up to the first of them any more.
     async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError>;
     /// Compares the read models with a shadow that is filled up to here, and ends the rebuild. In one transaction, during
-    /// which nothing is committed and everything can be read.
-    async fn shadow_finish(&self, filled: u64, swap: Swap) -> Result<Finished, StoreError>;
+    /// which nothing is committed and everything can be read; so what was recorded since is asked for in it, for while
+    /// commits follow upon each other nobody would ever find the shadow filled up to the end.
+    async fn shadow_finish(
+        &self,
+        filled: u64,
+        swap: Swap,
+        rest: &mut dyn CatchUp,
+    ) -> Result<Finished, StoreError>;
 }

@@ -51,6 +51,9 @@ pub fn queue_rows(event: &queue::Event, at: DateTime<Utc>) -> Vec<Row> {
         queue::Event::WorkerResumed { worker, .. } => {
             vec![Row::WorkerDrain { worker: worker.clone(), drain: None }]
         }
-        queue::Event::JobRetried(_) | queue::Event::JobCancelled(_) => vec![],
+        queue::Event::JobRetried(_)
+        | queue::Event::JobCancelled(_)
+        | queue::Event::Reconciled { .. }
+        | queue::Event::ReadModelsRebuilt { .. } => vec![],
     }
 }

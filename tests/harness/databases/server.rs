@@ -7,7 +7,7 @@ use shared::{
     ids::JobId,
     store::{Location, Store},
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use super::{cluster::Cluster, silence::Way};
 
@@ -84,6 +84,45 @@ impl ServerDatabase {
                          where datname = current_database() and query ilike 'listen%'";
         let mut connection = self.connect().await;
         sqlx::query(statement).execute(&mut connection).await.expect("its own role may").rows_affected()
+    }
+
+    /// Cuts so many sessions, whichever; returns how many there were.
+    pub async fn cut_any(&self, count: u32) -> u64 {
+        let statement = format!(
+            "select pg_terminate_backend(pid) from (select pid from pg_stat_activity \
+             where datname = current_database() and pid <> pg_backend_pid() order by random() limit {count}) chosen"
+        );
+        let mut connection = self.connect().await;
+        let cut = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await;
+        cut.expect("its own role may").rows_affected()
+    }
+
+    /// Takes every connection that the server has for roles like ours: first those that are free, then those of others.
+    pub async fn take_all_connections(&self) -> Vec<PgConnection> {
+        let options: PgConnectOptions = self.url.parse().expect("our own URL");
+        let options = options.application_name("stranger");
+        let mut taken = vec![];
+        loop {
+            while let Ok(connection) = PgConnection::connect_with(&options).await {
+                taken.push(connection);
+            }
+            let statement = "select pg_terminate_backend(pid) from pg_stat_activity \
+                             where datname = current_database() and application_name <> 'stranger'";
+            let cut = sqlx::query(statement).execute(&mut taken[0]).await.expect("its own role may");
+            if cut.rows_affected() == 0 {
+                return taken;
+            }
+        }
+    }
+
+    /// Has written something of its own and does not end, as a person's forgotten session.
+    pub async fn begin_writing(&self) -> OpenTransaction {
+        self.begin("create table of_a_stranger (id int); insert into of_a_stranger values (1)").await
+    }
+
+    /// Loses the whole queue.
+    pub async fn lose_queue(&self) {
+        self.execute("truncate table jobs").await;
     }
 
     /// Leases a job as a claim does, in a transaction that is still open.

@@ -1,18 +1,21 @@
 //! The promised times, with the limits as they ship: a gateway that answers quickly or not at all has its outcome within
 //! 12 s of dials, 15 s of a call and 2 s of clean-up; one that answers slowly outlasts the wait and goes on.
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     case::{Case, UNREACHABLE},
-    run::ours,
+    run::{ours, quick},
 };
 use crate::homes_with;
 use harness::{
     fake_gateway::{FakeGateway, Fault, Options},
-    strangers::Manner,
+    ports::free_port,
+    strangers::{Manner, Name, Names, Stranger},
     world::{Setup, body},
 };
+use serde_json::json;
+use worker::gateway::limits::Limits;
 
 const NEVER: usize = usize::MAX;
 
@@ -64,5 +67,21 @@ async fn a_gateway_that_answers_every_step_slowly_outlasts_the_wait_and_is_creat
         assert_eq!((operation.json["attempts"].as_u64(), gateway.dials()), (Some(1), 1), "{name}");
         assert_eq!(ours(&gateway).len(), 1, "{name}");
         home.world.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_while_it_dials_again_tells_why_it_had_to() {
+    let blackhole = Stranger::start(Manner::Blackhole).await;
+    let names = Arc::new(Names::default());
+    let resolver = Arc::clone(&names);
+    let limits = Limits { attempt: Duration::from_secs(1), connect: Duration::from_secs(5), ..quick() };
+    for (_, home) in homes_with(&Setup { limits, resolver, ..Setup::default() }).await {
+        let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        names.add("turns.test", Name::Is(vec![vec![closed], vec![blackhole.address()]]));
+        let request = json!({"name": "turns", "url": "ws://turns.test:80", "workspace_root": "/ws"});
+        let answer = home.world.post(&request).await;
+        answer.assert_problem(502, "gateway_unreachable", Some("tcp"));
+        assert_eq!(names.asked("turns.test"), 2, "it was dialled again");
     }
 }

@@ -21,7 +21,6 @@ use shared::{
 pub use super::probe::Verified;
 use super::{
     Dialer,
-    connect::timed_out,
     handshake::Mode,
     probe::verify,
     refusal::Refused,
@@ -159,7 +158,7 @@ pub async fn provision(dialer: &Dialer, order: &Order) -> Result<Provisioned, Fa
             return Ok(Provisioned { verified, agent, dials: session.dials(), issued_token });
         }
         Ok(Err(refused)) => refused,
-        Err(_) => timed_out(session.stage, &order.url).into(),
+        Err(_) => session.out_of_time(),
     };
     let agent = if asked == Asked::Nothing && !order.agent_may_exist {
         Leftover::Nothing

@@ -10,7 +10,6 @@ use shared::domain::gateway::{
 
 use super::{
     Dialer,
-    connect::timed_out,
     probe::{Verified, verify},
     provision::{Leftover, MainAgent, Order, session_for, wake, workspace, write_agent},
     refusal::Refused,
@@ -80,7 +79,7 @@ pub async fn refresh(dialer: &Dialer, order: &Order, scope: Scope) -> Result<Ref
             return Ok(Refreshed { verified, agent, created: creation == Creation::Made, not_reset });
         }
         Ok(Err(refused)) => refused,
-        Err(_) => timed_out(session.stage, &order.url).into(),
+        Err(_) => session.out_of_time(),
     };
     let left_behind = match creation {
         Creation::Made if scope.moves => match clean_up(&mut session, dialer, order, true).await {

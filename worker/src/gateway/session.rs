@@ -70,6 +70,8 @@ pub struct Session<'a> {
     was_found: bool,
     dials: u32,
     first_dial: Option<Instant>,
+    /// Why the last dial came to nothing, until one comes to something.
+    unreached: Option<Refused>,
     deadline: Deadline,
     restarts: Restarts,
     next_id: u64,
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
             was_found: false,
             dials: 0,
             first_dial: None,
+            unreached: None,
             deadline: Deadline::after(dialer.limits.attempt, dialer.limits.asked),
             restarts: Restarts::default(),
             next_id: 0,
@@ -262,6 +265,14 @@ impl<'a> Session<'a> {
         debug!(stage = %self.stage, "the connection was lost");
         self.open = None;
         self.restarts.dropped(Instant::now());
+    }
+
+    /// Why the attempt has come to nothing where its time ended: what it waited for, or why there was no connection on which
+    /// to wait.
+    #[must_use]
+    pub fn out_of_time(&self) -> Refused {
+        let unreached = self.unreached.clone().filter(|_| self.open.is_none());
+        unreached.unwrap_or_else(|| self.too_slow().into())
     }
 
     /// How long one call may take.

@@ -17,7 +17,8 @@ use crate::{
     envelope::{Recorded, StoredEvent},
     ids::GatewayId,
     store::{
-        Backlog, Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        Backlog, CATCH_UP_MAX, CatchUp, Checkpoint, Difference, EventFilter, Finished, Operate, Pause,
+        StoreError, Swap,
         stored::{PROJECTIONS, Tables, comparison, parse, parse_hash, signed, unsigned},
     },
     view::Row,
@@ -163,8 +164,14 @@ impl Operate for PostgresStore {
         self.long("fill a shadow", begin, async |connection| fill(connection, &rows, from, to).await).await
     }
 
-    async fn shadow_finish(&self, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
-        self.long("end a rebuild", "begin", async |connection| finish(connection, filled, swap).await).await
+    async fn shadow_finish(
+        &self,
+        filled: u64,
+        swap: Swap,
+        rest: &mut dyn CatchUp,
+    ) -> Result<Finished, StoreError> {
+        self.long("end a rebuild", "begin", async |connection| finish(connection, (filled, swap), rest).await)
+            .await
     }
 }
 
@@ -263,7 +270,11 @@ async fn fill(connection: &mut PgConnection, rows: &[Row], from: u64, to: u64) -
     rows::upsert(connection, rows, Tables::Shadow).await.map(|()| true)
 }
 
-async fn finish(connection: &mut PgConnection, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
+async fn finish(
+    connection: &mut PgConnection,
+    (filled, swap): (u64, Swap),
+    rest: &mut dyn CatchUp,
+) -> Result<Finished, StoreError> {
     let failed = || StoreError::doing("end a rebuild");
     // The head first, as in every commit: whoever commits waits until this has ended.
     let head = sqlx::query("select position, hash from log_head where id = 1 for update")
@@ -278,8 +289,12 @@ async fn finish(connection: &mut PgConnection, filled: u64, swap: Swap) -> Resul
     if stands.map(unsigned) != Some(filled) {
         return Ok(Finished::Gone);
     }
-    if head.position > filled {
+    if head.position > filled.saturating_add(CATCH_UP_MAX) {
         return Ok(Finished::Behind(head));
+    }
+    if head.position > filled {
+        let rows = rest.rows(head.position).await?;
+        rows::upsert(connection, &rows, Tables::Shadow).await?;
     }
     let mut differences = vec![];
     for (table, columns) in PROJECTIONS {

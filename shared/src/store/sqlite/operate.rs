@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use tokio::sync::oneshot;
 
 use super::{
     SqliteStore, commit,
@@ -17,7 +18,8 @@ use crate::{
     envelope::{Recorded, StoredEvent},
     ids::GatewayId,
     store::{
-        Backlog, Checkpoint, Difference, EventFilter, Finished, Operate, Pause, StoreError, Swap,
+        Backlog, CATCH_UP_MAX, CatchUp, Checkpoint, Difference, EventFilter, Finished, Operate, Pause,
+        StoreError, Swap,
         stored::{PROJECTIONS, Tables, comparison, parse, parse_hash, signed, unsigned},
     },
     view::Row,
@@ -203,8 +205,25 @@ impl Operate for SqliteStore {
         .await
     }
 
-    async fn shadow_finish(&self, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
-        self.write("end a rebuild", move |connection| Box::pin(finish(connection, filled, swap))).await
+    async fn shadow_finish(
+        &self,
+        filled: u64,
+        swap: Swap,
+        rest: &mut dyn CatchUp,
+    ) -> Result<Finished, StoreError> {
+        let (behind, asked) = oneshot::channel();
+        let (answer, rows) = oneshot::channel();
+        let last = Rest { behind, rows };
+        let finishing =
+            self.write("end a rebuild", move |connection| Box::pin(finish(connection, (filled, swap), last)));
+        let catching_up = async {
+            // Nobody asks where nothing was recorded since.
+            let Ok(to) = asked.await else { return Ok(()) };
+            let _ = answer.send(rest.rows(to).await?);
+            Ok(())
+        };
+        let (finished, caught_up) = tokio::join!(finishing, catching_up);
+        caught_up.and(finished)
     }
 }
 
@@ -264,7 +283,17 @@ async fn begin(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
     Ok(0)
 }
 
-async fn finish(connection: &mut SqliteConnection, filled: u64, swap: Swap) -> Result<Finished, StoreError> {
+/// Asks, from within the writer's transaction, for what was recorded since the shadow was filled.
+struct Rest {
+    behind: oneshot::Sender<u64>,
+    rows: oneshot::Receiver<Vec<Row>>,
+}
+
+async fn finish(
+    connection: &mut SqliteConnection,
+    (filled, swap): (u64, Swap),
+    rest: Rest,
+) -> Result<Finished, StoreError> {
     let failed = || StoreError::doing("end a rebuild");
     let head = commit::read_head(connection).await?;
     let stands: Option<i64> = sqlx::query_scalar("select position from rebuild")
@@ -274,8 +303,14 @@ async fn finish(connection: &mut SqliteConnection, filled: u64, swap: Swap) -> R
     if stands.map(unsigned) != Some(filled) {
         return Ok(Finished::Gone);
     }
-    if head.position > filled {
+    if head.position > filled.saturating_add(CATCH_UP_MAX) {
         return Ok(Finished::Behind(head));
+    }
+    if head.position > filled {
+        let _ = rest.behind.send(head.position);
+        // Without an answer the reason is told by whoever was asked.
+        let rows = rest.rows.await.map_err(|_| StoreError::Closed)?;
+        rows::upsert(connection, &rows, Tables::Shadow).await?;
     }
     let mut differences = vec![];
     for (table, columns) in PROJECTIONS {

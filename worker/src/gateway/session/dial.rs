@@ -80,6 +80,7 @@ impl<'a> Session<'a> {
             }
             self.is_rejected = refused.failure.cause.verdict() == Verdict::NeverRepeat;
             let Some(pause) = self.redial(&refused, repeats) else { return Err(refused) };
+            self.unreached = Some(refused);
             sleep(pause).await;
             repeats += 1;
         }
@@ -108,6 +109,7 @@ impl<'a> Session<'a> {
                     self.target.secrets.push(token.clone());
                     self.issued = Some(token.clone());
                 }
+                self.unreached = None;
                 self.open = Some((socket, hello));
                 self.was_open = true;
                 Ok(())

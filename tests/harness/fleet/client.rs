@@ -2,33 +2,47 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{fake_gateway::FakeGateway, world::body};
 use serde_json::Value;
 use shared::secret::Secret;
+
+use crate::{fake_gateway::FakeGateway, world::body};
 
 /// Most that a registration takes, whatever is killed meanwhile.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Registers gateways at any API of a fleet.
-#[derive(Clone)]
-pub(crate) struct Client {
+#[derive(Debug, Clone)]
+pub struct Client {
     http: reqwest::Client,
     apis: Vec<String>,
     owner: Secret,
+    limit: Duration,
 }
 
 impl Client {
-    pub(crate) fn new(apis: Vec<String>, owner: Secret) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(35)).no_proxy().build().unwrap();
-        Self { http, apis, owner }
+    /// Of these APIs, by their bases.
+    #[must_use]
+    pub fn new(apis: Vec<String>, owner: Secret) -> Self {
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(35))
+            .no_proxy()
+            .build()
+            .expect("as the API is documented");
+        Self { http, apis, owner, limit: LIMIT }
+    }
+
+    /// Gives a registration so long instead of a minute.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// Registers until an outcome is known; every second one waits for it, the others ask for it.
-    pub(crate) async fn register(&self, number: usize, gateway: &FakeGateway) -> Value {
+    pub async fn register(&self, number: usize, gateway: &FakeGateway) -> Value {
         let started = Instant::now();
         let mut last = String::new();
         for attempt in number.. {
-            assert!(started.elapsed() < LIMIT, "gateway {number} has no outcome: {last}");
+            assert!(started.elapsed() < self.limit, "gateway {number} has no outcome: {last}");
             match self.once((number, attempt), gateway).await {
                 Ok(outcome) => return outcome,
                 Err(error) => last = error,
@@ -52,7 +66,7 @@ impl Client {
         let (status, answer) = send(request).await?;
         match status {
             200 => Ok(answer),
-            202 => self.poll(api, answer["id"].as_str().unwrap()).await,
+            202 => self.poll(api, answer["id"].as_str().expect("as the API is documented")).await,
             409 | 503 => Err(format!("{status} {answer}")),
             other => panic!("gateway {number} is answered {other}: {answer}"),
         }
@@ -73,12 +87,15 @@ impl Client {
     }
 
     /// Waits for the outcome of an operation at the first API.
-    pub(crate) async fn outcome(&self, operation: &str) -> Value {
-        self.poll(&self.apis[0], operation).await.unwrap()
+    pub async fn outcome(&self, operation: &str) -> Value {
+        self.poll(&self.apis[0], operation).await.expect("as the API is documented")
     }
 
     /// The request as it is, for what a single answer says.
-    pub(crate) async fn post(&self, gateway: &FakeGateway, prefer: &str) -> Result<(u16, Value), String> {
+    ///
+    /// # Errors
+    /// How the answer was lost.
+    pub async fn post(&self, gateway: &FakeGateway, prefer: &str) -> Result<(u16, Value), String> {
         let request = self.http.post(format!("{}/api/v1/gateways", self.apis[0]));
         send(request.bearer_auth(self.owner.expose()).header("Prefer", prefer).json(&body(gateway))).await
     }
