@@ -63,8 +63,12 @@ async fn queries(database: &Database, url: &str, time: Duration) -> f64 {
     (database.transactions(url).await - before) / time.as_secs_f64()
 }
 
+/// A session that does nothing more tells what it did after so long at the latest (`PGSTAT_IDLE_INTERVAL`).
+const TOLD: Duration = Duration::from_secs(11);
+
 /// Until there are few queries in a second: what began is done, and sessions have told of it.
 async fn wait_until_quiet(database: &Database, url: &str) {
+    tokio::time::sleep(TOLD).await;
     for _ in 0..15 {
         if queries(database, url, Duration::from_secs(2)).await < 30.0 {
             return;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::StoreError;
+use super::{Difference, StoreError};
 use crate::{domain::organization::Role, envelope::Hash};
 
 /// The read models, or their shadows.
@@ -49,6 +49,14 @@ pub(super) fn comparison(table: &str, columns: &[&str], differs: &str) -> String
                  where s.id is null or ({live}) {differs} ({shadow})) + \
              (select count(*) from shadow_{table} s left join {table} l on l.id = s.id where l.id is null)"
     )
+}
+
+/// The read models, with their columns, of which something differs.
+pub(super) fn differing(differences: &[Difference]) -> Vec<(&'static str, &'static [&'static str])> {
+    let differs = |table: &str| {
+        differences.iter().any(|difference| difference.projection == table && difference.differing > 0)
+    };
+    PROJECTIONS.into_iter().filter(|(table, _)| differs(table)).collect()
 }
 
 /// A position, version or count as a database stores it.

@@ -19,7 +19,7 @@ use crate::{
     store::{
         Backlog, CATCH_UP_MAX, CatchUp, Checkpoint, Difference, EventFilter, Finished, Operate, Pause,
         StoreError, Swap,
-        stored::{PROJECTIONS, Tables, comparison, parse, parse_hash, signed, unsigned},
+        stored::{PROJECTIONS, Tables, comparison, differing, parse, parse_hash, signed, unsigned},
     },
     view::Row,
 };
@@ -170,8 +170,17 @@ impl Operate for PostgresStore {
         swap: Swap,
         rest: &mut dyn CatchUp,
     ) -> Result<Finished, StoreError> {
-        self.long("end a rebuild", "begin", async |connection| finish(connection, (filled, swap), rest).await)
-            .await
+        // In a snapshot, so that nobody who commits waits for the comparison.
+        let begin = "begin isolation level repeatable read";
+        let looked = self
+            .long("compare a shadow", begin, async |connection| look(connection, (filled, swap), rest).await)
+            .await?;
+        let filled = match looked {
+            Looked::Ended(finished) => return Ok(finished),
+            Looked::Differs { filled } => filled,
+        };
+        // Something differs and is replaced, which is rare: now whoever commits has to wait.
+        self.long("end a rebuild", "begin", async |connection| replace(connection, filled, rest).await).await
     }
 }
 
@@ -270,55 +279,90 @@ async fn fill(connection: &mut PgConnection, rows: &[Row], from: u64, to: u64) -
     rows::upsert(connection, rows, Tables::Shadow).await.map(|()| true)
 }
 
-async fn finish(
+/// What a look in a snapshot came to.
+enum Looked {
+    Ended(Finished),
+    /// The read models differ from the shadow, which is filled up to here.
+    Differs {
+        filled: u64,
+    },
+}
+
+async fn look(
     connection: &mut PgConnection,
     (filled, swap): (u64, Swap),
     rest: &mut dyn CatchUp,
+) -> Result<Looked, StoreError> {
+    let head = sqlx::query("select position, hash from log_head where id = 1");
+    let filled = match catch_up(connection, head, filled, rest).await? {
+        Ok(filled) => filled,
+        Err(finished) => return Ok(Looked::Ended(finished)),
+    };
+    let differences = compare(connection).await?;
+    if swap == Swap::Yes && differences.iter().any(|difference| difference.differing > 0) {
+        return Ok(Looked::Differs { filled });
+    }
+    clear(connection).await?;
+    Ok(Looked::Ended(Finished::Compared(differences)))
+}
+
+/// Compares once more, and lets the shadow take the place of what differs.
+async fn replace(
+    connection: &mut PgConnection,
+    filled: u64,
+    rest: &mut dyn CatchUp,
 ) -> Result<Finished, StoreError> {
-    let failed = || StoreError::doing("end a rebuild");
     // The head first, as in every commit: whoever commits waits until this has ended.
-    let head = sqlx::query("select position, hash from log_head where id = 1 for update")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed())?;
-    let head = commit::head(head.as_ref())?;
-    let stands: Option<i64> = sqlx::query_scalar("select position from rebuild for update")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed())?;
-    if stands.map(unsigned) != Some(filled) {
-        return Ok(Finished::Gone);
+    let head = sqlx::query("select position, hash from log_head where id = 1 for update");
+    if let Err(finished) = catch_up(connection, head, filled, rest).await? {
+        return Ok(finished);
     }
-    if head.position > filled.saturating_add(CATCH_UP_MAX) {
-        return Ok(Finished::Behind(head));
-    }
-    if head.position > filled {
-        let rows = rest.rows(head.position).await?;
-        rows::upsert(connection, &rows, Tables::Shadow).await?;
-    }
-    let mut differences = vec![];
-    for (table, columns) in PROJECTIONS {
+    let differences = compare(connection).await?;
+    for (table, columns) in differing(&differences) {
         let all = format!("id, {}", columns.join(", "));
-        let text = comparison(table, columns, "is distinct from");
-        let row =
-            sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.map_err(failed())?;
-        let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));
-        differences.push(Difference { projection: table, rows, differing });
-        if swap == Swap::Yes && differing > 0 {
-            let gone = format!(
-                "delete from {table} l where not exists (select 1 from shadow_{table} s where s.id = l.id)"
-            );
-            run(connection, gone).await?;
-            let sets: Vec<String> =
-                columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
-            let text = format!(
-                "insert into {table} ({all}) select {all} from shadow_{table} \
-                 on conflict (id) do update set {}",
-                sets.join(", ")
-            );
-            run(connection, text).await?;
-        }
+        let gone = format!(
+            "delete from {table} l where not exists (select 1 from shadow_{table} s where s.id = l.id)"
+        );
+        run(connection, gone).await?;
+        let sets: Vec<String> =
+            columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        let text = format!(
+            "insert into {table} ({all}) select {all} from shadow_{table} on conflict (id) do update set {}",
+            sets.join(", ")
+        );
+        run(connection, text).await?;
     }
     clear(connection).await?;
     Ok(Finished::Compared(differences))
+}
+
+/// Fills the shadow up to the head, and tells where that is; or why it cannot.
+async fn catch_up(
+    connection: &mut PgConnection,
+    head: Statement,
+    filled: u64,
+    rest: &mut dyn CatchUp,
+) -> Result<Result<u64, Finished>, StoreError> {
+    let head = head.fetch_optional(&mut *connection).await.map_err(StoreError::doing("end a rebuild"))?;
+    let head = commit::head(head.as_ref())?;
+    if head.position > filled.saturating_add(CATCH_UP_MAX) {
+        return Ok(Err(Finished::Behind(head)));
+    }
+    let rows = if head.position > filled { rest.rows(head.position).await? } else { vec![] };
+    // Of two that rebuild, one finds that it stands elsewhere.
+    let is_ours = fill(connection, &rows, filled, head.position).await?;
+    Ok(if is_ours { Ok(head.position) } else { Err(Finished::Gone) })
+}
+
+/// How the read models differ from their shadows.
+async fn compare(connection: &mut PgConnection) -> Result<Vec<Difference>, StoreError> {
+    let mut differences = vec![];
+    for (table, columns) in PROJECTIONS {
+        let text = comparison(table, columns, "is distinct from");
+        let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await;
+        let row = row.map_err(StoreError::doing("compare a shadow"))?;
+        let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));
+        differences.push(Difference { projection: table, rows, differing });
+    }
+    Ok(differences)
 }

@@ -20,10 +20,13 @@ use crate::{
     store::{
         Backlog, CATCH_UP_MAX, CatchUp, Checkpoint, Difference, EventFilter, Finished, Operate, Pause,
         StoreError, Swap,
-        stored::{PROJECTIONS, Tables, comparison, parse, parse_hash, signed, unsigned},
+        stored::{PROJECTIONS, Tables, comparison, differing, parse, parse_hash, signed, unsigned},
     },
     view::Row,
 };
+
+/// How often it is tried to compare between two commits, before whoever commits has to wait for it.
+const LOOKS_MAX: u32 = 20;
 
 pub(super) type Doing<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
 
@@ -189,18 +192,7 @@ impl Operate for SqliteStore {
 
     async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
         self.write("fill a shadow", move |connection| {
-            Box::pin(async move {
-                let moved = sqlx::query("update rebuild set position = ? where id = 1 and position = ?")
-                    .bind(signed(to))
-                    .bind(signed(from))
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(StoreError::doing("fill a shadow"))?;
-                if moved.rows_affected() == 0 {
-                    return Ok(false);
-                }
-                rows::upsert(connection, &rows, Tables::Shadow).await.map(|()| true)
-            })
+            Box::pin(async move { fill(connection, &rows, from, to).await })
         })
         .await
     }
@@ -211,19 +203,25 @@ impl Operate for SqliteStore {
         swap: Swap,
         rest: &mut dyn CatchUp,
     ) -> Result<Finished, StoreError> {
-        let (behind, asked) = oneshot::channel();
-        let (answer, rows) = oneshot::channel();
-        let last = Rest { behind, rows };
-        let finishing =
-            self.write("end a rebuild", move |connection| Box::pin(finish(connection, (filled, swap), last)));
-        let catching_up = async {
-            // Nobody asks where nothing was recorded since.
-            let Ok(to) = asked.await else { return Ok(()) };
-            let _ = answer.send(rest.rows(to).await?);
-            Ok(())
-        };
-        let (finished, caught_up) = tokio::join!(finishing, catching_up);
-        caught_up.and(finished)
+        let mut filled = filled;
+        for _ in 0..LOOKS_MAX {
+            let reached = self
+                .locked(rest, move |connection, rest| Box::pin(catch_up(connection, filled, rest)))
+                .await?;
+            match reached {
+                Ok(reached) => filled = reached,
+                Err(finished) => return Ok(finished),
+            }
+            // In a snapshot, so that nobody who commits waits for the comparison, if nobody came between.
+            let Some(differences) = self.compare_at(filled).await? else { continue };
+            if swap == Swap::Yes && differences.iter().any(|difference| difference.differing > 0) {
+                break;
+            }
+            let is_ours = self.write("end a rebuild", move |connection| Box::pin(end(connection, filled)));
+            return Ok(if is_ours.await? { Finished::Compared(differences) } else { Finished::Gone });
+        }
+        // Something differs and is replaced, which is rare: now whoever commits has to wait.
+        self.locked(rest, move |connection, rest| Box::pin(replace(connection, (filled, swap), rest))).await
     }
 }
 
@@ -289,50 +287,124 @@ struct Rest {
     rows: oneshot::Receiver<Vec<Row>>,
 }
 
-async fn finish(
+impl SqliteStore {
+    /// Does something in the writer's transaction that may ask for what was recorded since the shadow was filled.
+    async fn locked<T: Send + 'static>(
+        &self,
+        rest: &mut dyn CatchUp,
+        task: impl for<'c> FnOnce(&'c mut SqliteConnection, Rest) -> Doing<'c, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (behind, asked) = oneshot::channel();
+        let (answer, rows) = oneshot::channel();
+        let last = Rest { behind, rows };
+        let doing = self.write("end a rebuild", move |connection| task(connection, last));
+        let catching_up = async {
+            // Nobody asks where nothing was recorded since.
+            let Ok(to) = asked.await else { return Ok(()) };
+            let _ = answer.send(rest.rows(to).await?);
+            Ok(())
+        };
+        let (done, caught_up) = tokio::join!(doing, catching_up);
+        caught_up.and(done)
+    }
+
+    /// How the read models differ from a shadow that is filled up to here; `None` if the log has grown since.
+    async fn compare_at(&self, filled: u64) -> Result<Option<Vec<Difference>>, StoreError> {
+        let failed = || StoreError::doing("compare a shadow");
+        // Ended by its drop: it has only read.
+        let mut snapshot = self.readers.begin().await.map_err(failed())?;
+        if commit::read_head(&mut snapshot).await?.position != filled {
+            return Ok(None);
+        }
+        compare(&mut snapshot).await.map(Some)
+    }
+}
+
+/// Fills the shadow up to the head, and tells where that is; or why it cannot.
+async fn catch_up(
+    connection: &mut SqliteConnection,
+    filled: u64,
+    rest: Rest,
+) -> Result<Result<u64, Finished>, StoreError> {
+    let head = commit::read_head(connection).await?;
+    if head.position > filled.saturating_add(CATCH_UP_MAX) {
+        return Ok(Err(Finished::Behind(head)));
+    }
+    let rows = if head.position > filled {
+        let _ = rest.behind.send(head.position);
+        // Without an answer the reason is told by whoever was asked.
+        rest.rows.await.map_err(|_| StoreError::Closed)?
+    } else {
+        vec![]
+    };
+    // Of two that rebuild, one finds that it stands elsewhere.
+    let is_ours = fill(connection, &rows, filled, head.position).await?;
+    Ok(if is_ours { Ok(head.position) } else { Err(Finished::Gone) })
+}
+
+async fn fill(
+    connection: &mut SqliteConnection,
+    rows: &[Row],
+    from: u64,
+    to: u64,
+) -> Result<bool, StoreError> {
+    let moved = sqlx::query("update rebuild set position = ? where id = 1 and position = ?")
+        .bind(signed(to))
+        .bind(signed(from))
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("fill a shadow"))?;
+    if moved.rows_affected() == 0 {
+        return Ok(false);
+    }
+    rows::upsert(connection, rows, Tables::Shadow).await.map(|()| true)
+}
+
+/// Frees the shadow; `false` if it is not filled up to here any more.
+async fn end(connection: &mut SqliteConnection, filled: u64) -> Result<bool, StoreError> {
+    let is_ours = fill(connection, &[], filled, filled).await?;
+    if is_ours {
+        clear(connection).await?;
+    }
+    Ok(is_ours)
+}
+
+/// Compares once more, and lets the shadow take the place of what differs if it is to.
+async fn replace(
     connection: &mut SqliteConnection,
     (filled, swap): (u64, Swap),
     rest: Rest,
 ) -> Result<Finished, StoreError> {
-    let failed = || StoreError::doing("end a rebuild");
-    let head = commit::read_head(connection).await?;
-    let stands: Option<i64> = sqlx::query_scalar("select position from rebuild")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed())?;
-    if stands.map(unsigned) != Some(filled) {
-        return Ok(Finished::Gone);
+    if let Err(finished) = catch_up(connection, filled, rest).await? {
+        return Ok(finished);
     }
-    if head.position > filled.saturating_add(CATCH_UP_MAX) {
-        return Ok(Finished::Behind(head));
-    }
-    if head.position > filled {
-        let _ = rest.behind.send(head.position);
-        // Without an answer the reason is told by whoever was asked.
-        let rows = rest.rows.await.map_err(|_| StoreError::Closed)?;
-        rows::upsert(connection, &rows, Tables::Shadow).await?;
-    }
-    let mut differences = vec![];
-    for (table, columns) in PROJECTIONS {
+    let differences = compare(connection).await?;
+    let replaced = if swap == Swap::Yes { differing(&differences) } else { vec![] };
+    for (table, columns) in replaced {
         let all = format!("id, {}", columns.join(", "));
-        let text = comparison(table, columns, "is not");
-        let row =
-            sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await.map_err(failed())?;
-        let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));
-        differences.push(Difference { projection: table, rows, differing });
-        if swap == Swap::Yes && differing > 0 {
-            run(connection, format!("delete from {table} where id not in (select id from shadow_{table})"))
-                .await?;
-            let sets: Vec<String> =
-                columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
-            let text = format!(
-                "insert into {table} ({all}) select {all} from shadow_{table} where true \
-                 on conflict (id) do update set {}",
-                sets.join(", ")
-            );
-            run(connection, text).await?;
-        }
+        run(connection, format!("delete from {table} where id not in (select id from shadow_{table})")).await?;
+        let sets: Vec<String> =
+            columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        let text = format!(
+            "insert into {table} ({all}) select {all} from shadow_{table} where true \
+             on conflict (id) do update set {}",
+            sets.join(", ")
+        );
+        run(connection, text).await?;
     }
     clear(connection).await?;
     Ok(Finished::Compared(differences))
+}
+
+/// How the read models differ from their shadows.
+async fn compare(connection: &mut SqliteConnection) -> Result<Vec<Difference>, StoreError> {
+    let mut differences = vec![];
+    for (table, columns) in PROJECTIONS {
+        let text = comparison(table, columns, "is not");
+        let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut *connection).await;
+        let row = row.map_err(StoreError::doing("compare a shadow"))?;
+        let (rows, differing) = (unsigned(row.get(0)), unsigned(row.get(1)));
+        differences.push(Difference { projection: table, rows, differing });
+    }
+    Ok(differences)
 }
