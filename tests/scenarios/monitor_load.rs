@@ -1,7 +1,7 @@
 //! Many gateways, two workers: each is probed once an interval, and the database hardly notices.
 //!
 //! By default a small and quick one. The one that DESIGN.md promises takes three minutes and runs by hand:
-//! `MONITOR_LOAD=full cargo test --release -p tests --test scenarios monitor_load -- --nocapture`.
+//! `MONITOR_LOAD=full cargo test --workspace --test scenarios many_gateways_are_probed_by_two -- --nocapture`.
 
 use std::{
     collections::HashMap,

@@ -382,7 +382,8 @@ async fn replace(
     let replaced = if swap == Swap::Yes { differing(&differences) } else { vec![] };
     for (table, columns) in replaced {
         let all = format!("id, {}", columns.join(", "));
-        run(connection, format!("delete from {table} where id not in (select id from shadow_{table})")).await?;
+        run(connection, format!("delete from {table} where id not in (select id from shadow_{table})"))
+            .await?;
         let sets: Vec<String> =
             columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
         let text = format!(
