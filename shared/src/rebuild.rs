@@ -58,10 +58,12 @@ pub async fn rebuild(
         let Some(last) = page.last().map(|last| last.position) else {
             fill(store, step.take(), &mut progress).await?;
             let mut rest = Rest { store, folder: &mut folder, done };
-            match store.shadow_finish(done, swap, &mut rest).await? {
+            let finished = store.shadow_finish(done, swap, &mut rest).await?;
+            // How far the shadow was filled by that.
+            done = rest.done;
+            match finished {
                 Finished::Compared(differences) => return Ok(differences),
                 Finished::Gone => return Err(RebuildError::Another),
-                // Nothing was asked of the folder.
                 Finished::Behind(_) => page = store.log_page(done, PAGE).await?,
             }
             continue;

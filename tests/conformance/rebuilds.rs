@@ -174,11 +174,17 @@ async fn a_rebuild_ends_although_one_commit_follows_the_other() {
                 })
             })
             .collect();
-        for swap in [Swap::No, Swap::Yes] {
+        for (swap, wrong) in [(Swap::No, vec![]), (Swap::Yes, vec![]), (Swap::Yes, vec![("operations", 6)])] {
+            if !wrong.is_empty() {
+                // Those of before: of what is being written, a row is written once more.
+                let ended = "update operations set document = '{}' where id in (select id from operations \
+                             order by id limit 6)";
+                test.execute(ended).await;
+            }
             let rebuilt = rebuild(test.store.as_ref(), swap, |_| {});
             let differences = tokio::time::timeout(Duration::from_secs(30), rebuilt).await;
             let differences = differences.unwrap_or_else(|_| panic!("{name}: it never ends")).unwrap();
-            assert_eq!(differing(&differences), [], "{name}");
+            assert_eq!(differing(&differences), wrong, "{name}");
         }
         is_over.store(true, Ordering::Relaxed);
         for writer in writers {

@@ -1,4 +1,5 @@
-//! What operators did to the queue, and to what is made from the log. The names are stored for ever and pinned by a snapshot.
+//! What operators did to the queue, and to what is made from the log. The names are stored for ever and pinned by a
+//! snapshot.
 
 use serde::{Deserialize, Serialize};
 

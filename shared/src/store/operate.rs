@@ -127,7 +127,7 @@ pub enum Swap {
     No,
 }
 
-/// So many events at most are folded while nothing can be committed.
+/// So many events at most are folded while nothing can be committed, unless something is replaced.
 pub const CATCH_UP_MAX: u64 = 2_000;
 
 /// The rows of what was recorded since the shadow was filled; asked for while nothing is committed.
@@ -183,9 +183,9 @@ pub trait Operate: Send + Sync {
     async fn shadow_begin(&self) -> Result<u64, StoreError>;
     /// Fills the shadow from one position to another; `false` if it is not filled up to the first of them any more.
     async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError>;
-    /// Compares the read models with a shadow that is filled up to here, and ends the rebuild. In one transaction, during
-    /// which nothing is committed and everything can be read; so what was recorded since is asked for in it, for while
-    /// commits follow upon each other nobody would ever find the shadow filled up to the end.
+    /// Compares the read models with a shadow that is filled up to here, and ends the rebuild. What was recorded since is
+    /// asked for in the same transaction, for while commits follow upon each other nobody would ever find the shadow filled
+    /// up to the end. Commits wait only where something differs and is replaced; everything can be read all the time.
     async fn shadow_finish(
         &self,
         filled: u64,

@@ -294,7 +294,7 @@ async fn look(
     rest: &mut dyn CatchUp,
 ) -> Result<Looked, StoreError> {
     let head = sqlx::query("select position, hash from log_head where id = 1");
-    let filled = match catch_up(connection, head, filled, rest).await? {
+    let filled = match catch_up(connection, (head, CATCH_UP_MAX), filled, rest).await? {
         Ok(filled) => filled,
         Err(finished) => return Ok(Looked::Ended(finished)),
     };
@@ -314,7 +314,8 @@ async fn replace(
 ) -> Result<Finished, StoreError> {
     // The head first, as in every commit: whoever commits waits until this has ended.
     let head = sqlx::query("select position, hash from log_head where id = 1 for update");
-    if let Err(finished) = catch_up(connection, head, filled, rest).await? {
+    // However much was recorded during the comparison: otherwise this would never end.
+    if let Err(finished) = catch_up(connection, (head, u64::MAX), filled, rest).await? {
         return Ok(finished);
     }
     let differences = compare(connection).await?;
@@ -336,16 +337,16 @@ async fn replace(
     Ok(Finished::Compared(differences))
 }
 
-/// Fills the shadow up to the head, and tells where that is; or why it cannot.
+/// Fills the shadow up to the head by at most so many events, and tells where that is; or why it cannot.
 async fn catch_up(
     connection: &mut PgConnection,
-    head: Statement,
+    (head, most): (Statement, u64),
     filled: u64,
     rest: &mut dyn CatchUp,
 ) -> Result<Result<u64, Finished>, StoreError> {
     let head = head.fetch_optional(&mut *connection).await.map_err(StoreError::doing("end a rebuild"))?;
     let head = commit::head(head.as_ref())?;
-    if head.position > filled.saturating_add(CATCH_UP_MAX) {
+    if head.position > filled.saturating_add(most) {
         return Ok(Err(Finished::Behind(head)));
     }
     let rows = if head.position > filled { rest.rows(head.position).await? } else { vec![] };

@@ -206,7 +206,9 @@ impl Operate for SqliteStore {
         let mut filled = filled;
         for _ in 0..LOOKS_MAX {
             let reached = self
-                .locked(rest, move |connection, rest| Box::pin(catch_up(connection, filled, rest)))
+                .locked(rest, move |connection, rest| {
+                    Box::pin(catch_up(connection, (filled, CATCH_UP_MAX), rest))
+                })
                 .await?;
             match reached {
                 Ok(reached) => filled = reached,
@@ -320,14 +322,14 @@ impl SqliteStore {
     }
 }
 
-/// Fills the shadow up to the head, and tells where that is; or why it cannot.
+/// Fills the shadow up to the head by at most so many events, and tells where that is; or why it cannot.
 async fn catch_up(
     connection: &mut SqliteConnection,
-    filled: u64,
+    (filled, most): (u64, u64),
     rest: Rest,
 ) -> Result<Result<u64, Finished>, StoreError> {
     let head = commit::read_head(connection).await?;
-    if head.position > filled.saturating_add(CATCH_UP_MAX) {
+    if head.position > filled.saturating_add(most) {
         return Ok(Err(Finished::Behind(head)));
     }
     let rows = if head.position > filled {
@@ -375,7 +377,8 @@ async fn replace(
     (filled, swap): (u64, Swap),
     rest: Rest,
 ) -> Result<Finished, StoreError> {
-    if let Err(finished) = catch_up(connection, filled, rest).await? {
+    // However much was recorded during the comparison: otherwise this would never end.
+    if let Err(finished) = catch_up(connection, (filled, u64::MAX), rest).await? {
         return Ok(finished);
     }
     let differences = compare(connection).await?;
