@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::openclaw::{Gateway, Options, Proxy, Version};
+use harness::{
+    databases::{TestStore, postgres, sqlite},
+    openclaw::{Gateway, Options, Proxy, Version},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,23 +20,24 @@ use crate::{
 
 #[tokio::test]
 async fn a_2026_9_6_is_changed_synced_and_moved_and_its_agent_checks_in() {
-    changed(Version::V2026_9_6).await;
+    // What is written on a gateway does not depend on the database; that it works with each is seen all the same.
+    changed(Version::V2026_9_6, postgres().await).await;
 }
 
 #[tokio::test]
 async fn a_2026_6_11_is_changed_synced_and_moved_and_its_agent_checks_in() {
-    changed(Version::V2026_6_11).await;
+    changed(Version::V2026_6_11, sqlite().await).await;
 }
 
 #[tokio::test]
 async fn a_2026_2_9_is_changed_synced_and_moved_and_its_agent_checks_in() {
-    changed(Version::V2026_2_9).await;
+    changed(Version::V2026_2_9, postgres().await).await;
 }
 
-async fn changed(version: Version) {
+async fn changed(version: Version, store: TestStore) {
     let elsewhere = Options { secret: "the-other-secret-1147".to_owned(), ..Options::new(version) };
     let (mut gateway, mut other) = Gateway::start_two(Options::new(version), elsewhere).await;
-    let control = MissionControl::start().await;
+    let control = MissionControl::start_on(store).await;
     let proxy = Proxy::before(&gateway).await;
     let registered = control.register(&Registration::of(&gateway, &proxy)).await.expect("it is registered");
     gateway.until_run_of(&registered.on_gateway()).await;

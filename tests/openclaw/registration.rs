@@ -108,7 +108,11 @@ pub(crate) struct MissionControl {
 
 impl MissionControl {
     pub(crate) async fn start() -> Self {
-        let store = sqlite().await;
+        Self::start_on(sqlite().await).await
+    }
+
+    /// On this database.
+    pub(crate) async fn start_on(store: TestStore) -> Self {
         let world = World::with(std::sync::Arc::clone(&store.store), Setup::default()).await;
         Self { world, _store: store }
     }
