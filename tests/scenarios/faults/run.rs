@@ -21,7 +21,7 @@ use crate::{Home, homes_with};
 /// Rows at once: enough to wait together, few enough for two busy cores.
 const AT_ONCE: usize = 24;
 /// What two busy cores may add to a promised time.
-const SLACK: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(5);
 
 /// What a person can do next: every detail names one of these.
 const NEXT_STEPS: [&str; 11] = [
