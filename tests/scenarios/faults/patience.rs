@@ -40,15 +40,15 @@ pub(super) fn with_the_real_limits() -> Vec<Case> {
             .dials(4..=10)
             .within(seconds(12)),
         away(Case::fault("starting for ever", starting(NEVER)), "handshake").dials(4..=7).within(seconds(12)),
-        // The longest that a promise has to hold: it starts for 10 s, then takes calls and answers none.
+        // The longest that a promise has to hold: it starts for 8 s, then takes calls and answers none.
         slow(
             Case::gateway(
                 "starting, then mute",
-                Options::default().with(starting(5)).with(mute("chat.send")),
+                Options::default().with(starting(4)).with(mute("chat.send")),
             ),
             "wake",
         )
-        .dials(6..=6)
+        .dials(5..=5)
         .within(seconds(12 + 15 + 2)),
     ]
 }
