@@ -299,7 +299,7 @@ async fn look(
         Err(finished) => return Ok(Looked::Ended(finished)),
     };
     let differences = compare(connection).await?;
-    if swap == Swap::Yes && differences.iter().any(|difference| difference.differing > 0) {
+    if swap == Swap::Yes && !differing(&differences).is_empty() {
         return Ok(Looked::Differs { filled });
     }
     clear(connection).await?;

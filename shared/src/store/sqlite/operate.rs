@@ -216,7 +216,7 @@ impl Operate for SqliteStore {
             }
             // In a snapshot, so that nobody who commits waits for the comparison, if nobody came between.
             let Some(differences) = self.compare_at(filled).await? else { continue };
-            if swap == Swap::Yes && differences.iter().any(|difference| difference.differing > 0) {
+            if swap == Swap::Yes && !differing(&differences).is_empty() {
                 break;
             }
             let is_ours = self.write("end a rebuild", move |connection| Box::pin(end(connection, filled)));
