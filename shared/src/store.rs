@@ -256,6 +256,8 @@ pub struct Claim {
 pub struct HandedOver {
     /// The job.
     pub lease: Lease,
+    /// Until when the lease surely is this worker's: counted from before the database was asked for it.
+    pub until: std::time::Instant,
     /// Given back when the job ends.
     pub permit: OwnedSemaphorePermit,
 }

@@ -41,6 +41,7 @@ impl Script {
             identity: DeviceIdentity::from_seed(&[7; 32]),
             limits: Limits::default(),
             progress: worker::gateway::Progress::default(),
+            tenure: worker::gateway::tenure::Tenure::unlimited(),
         };
         let at = SystemClock.now();
         let order = Order {

@@ -174,6 +174,7 @@ impl Worker {
             identity: DeviceIdentity::from_seed(&[7; 32]),
             limits: Limits::default(),
             progress: worker::gateway::Progress::default(),
+            tenure: worker::gateway::tenure::Tenure::unlimited(),
         };
         let minimum = "2026.02.9".parse().expect("a version");
         let settings =

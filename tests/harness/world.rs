@@ -280,6 +280,7 @@ pub async fn deps(
         identity: DeviceIdentity::from_seed(&seed),
         limits: setup.limits.clone(),
         progress: worker::gateway::Progress::default(),
+        tenure: worker::gateway::tenure::Tenure::unlimited(),
     };
     let minimum = "2026.02.9".parse().expect("the minimum is a version");
     let id = format!("test-{}", uuid::Uuid::new_v4());

@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         identity: DeviceIdentity::from_seed(&[7; 32]),
         limits: Limits::default(),
         progress: worker::gateway::Progress::default(),
+        tenure: worker::gateway::tenure::Tenure::unlimited(),
     };
     let mode = if has("ui") { Mode::ControlUi } else { Mode::Device };
     let order = Order {

@@ -19,6 +19,7 @@ use crate::{
         identity::DeviceIdentity,
         limits::Limits,
         policy::{AddressPolicy, SystemResolver},
+        tenure::Tenure,
     },
     probe::Probe,
 };
@@ -176,6 +177,12 @@ impl Deps {
         };
         Ok(Self { store, clock, vault, dialer, settings })
     }
+
+    /// The same, for a job whose lease this is.
+    #[must_use]
+    pub fn under(&self, tenure: Tenure) -> Self {
+        Self { dialer: Dialer { tenure, ..self.dialer.clone() }, ..self.clone() }
+    }
 }
 
 /// Dials as the settings allow it.
@@ -193,6 +200,7 @@ pub fn dialer(work: &Work, identity: DeviceIdentity, own_listeners: Vec<SocketAd
         identity,
         limits: Limits::default(),
         progress: Progress::default(),
+        tenure: Tenure::unlimited(),
     }
 }
 

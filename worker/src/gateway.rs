@@ -18,6 +18,7 @@ pub mod restart;
 mod roots;
 pub mod session;
 pub mod status;
+pub mod tenure;
 pub mod tls;
 pub mod upgrade;
 pub mod wake;
@@ -36,6 +37,7 @@ use self::{
     identity::DeviceIdentity,
     limits::Limits,
     policy::{AddressPolicy, Resolver},
+    tenure::Tenure,
 };
 
 /// What every dial of this process needs; one per worker, shared by all jobs.
@@ -51,6 +53,8 @@ pub struct Dialer {
     pub limits: Limits,
     /// Who is told of each stage that was passed.
     pub progress: Progress,
+    /// Whether calls may be made.
+    pub tenure: Tenure,
 }
 
 /// Tells somebody which stages of a dial were passed, and how long each took.

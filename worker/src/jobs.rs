@@ -223,6 +223,7 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
             lease: settings.lease,
             now: runtime.deps.clock.now(),
         };
+        let until = Instant::now() + settings.lease;
         reach(When::Before, "claim", claimed);
         match runtime.deps.store.claim(claim).await {
             Ok(leases) => {
@@ -233,7 +234,7 @@ async fn claim_loop(runtime: Arc<Runtime>, jobs: mpsc::UnboundedSender<HandedOve
                 let is_full = leases.len() == permits.len();
                 for lease in leases {
                     let Some(permit) = permits.pop() else { break };
-                    let _ = jobs.send(HandedOver { lease, permit });
+                    let _ = jobs.send(HandedOver { lease, until, permit });
                 }
                 drop(permits);
                 if !is_full {
@@ -288,8 +289,9 @@ async fn renew(runtime: &Runtime) {
         return;
     }
     let Deps { store, clock, settings, .. } = &runtime.deps;
+    let until = Instant::now() + settings.lease;
     match store.renew(&held, settings.lease, clock.now()).await {
-        Ok(kept) => runtime.held.keep(&held, &kept.into_iter().collect()),
+        Ok(kept) => runtime.held.keep(&held, &kept.into_iter().collect(), until),
         Err(error) => tracing::warn!(error = chain(&error), "leases could not be renewed; trying again"),
     }
 }
@@ -331,13 +333,14 @@ async fn handle(delivery: HandedOver, runtime: Data<Arc<Runtime>>) -> Result<(),
 }
 
 async fn deliver(delivery: HandedOver, runtime: Arc<Runtime>) {
-    let HandedOver { lease, permit } = delivery;
-    let holding = runtime.held.begin((lease.job.id, lease.token));
+    let HandedOver { lease, until, permit } = delivery;
+    let holding = runtime.held.begin((lease.job.id, lease.token), until);
+    let deps = runtime.deps.under(holding.tenure());
     let began = Instant::now();
     let span = tracing::info_span!("job", job.kind = %lease.job.kind, job.id = %lease.job.id,
         job.attempt = lease.job.attempt, operation = %lease.job.operation, gateway.id = %lease.job.gateway,
         traceparent = lease.job.traceparent);
-    let job = std::panic::AssertUnwindSafe(Box::pin(perform(&runtime.deps, &lease))).catch_unwind();
+    let job = std::panic::AssertUnwindSafe(Box::pin(perform(&deps, &lease))).catch_unwind();
     async {
         let outcome = tokio::select! {
             done = job => if done.is_ok() {

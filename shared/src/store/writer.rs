@@ -245,7 +245,7 @@ impl<D: Database> Writer<D> {
             Ok(written) => {
                 reach_each(When::After, &commits);
                 self.signals.count(&written.plan.answers, began.elapsed());
-                self.publish(written, answers, local.as_ref());
+                self.publish(written, answers, (local.as_ref(), began));
                 None
             }
             Err(error) if is_unique_violation(&error) && commits.len() > 1 => {
@@ -269,13 +269,18 @@ impl<D: Database> Writer<D> {
     }
 
     /// Tells everybody what is durable now.
-    fn publish(&self, written: Written, answers: Vec<Receipts>, local: Option<&LocalWorker>) {
+    fn publish(
+        &self,
+        written: Written,
+        answers: Vec<Receipts>,
+        (local, began): (Option<&LocalWorker>, Instant),
+    ) {
         let Written { plan, wakes } = written;
         self.signals.reaches(plan.head.position);
         if let Some(local) = local {
             for (lease, permit) in plan.handed_over {
                 // A worker that is gone lets the lease run out, and the next one takes the job.
-                let _ = local.jobs.send(HandedOver { lease, permit });
+                let _ = local.jobs.send(HandedOver { lease, until: began + local.lease, permit });
             }
         }
         if wakes {

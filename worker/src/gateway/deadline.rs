@@ -49,6 +49,11 @@ impl Deadline {
         })
     }
 
+    /// Ends so much later: for a wait that has nothing to do with the gateway.
+    pub fn extend(&self, by: Duration) {
+        self.ends(|ends| ends.at += by);
+    }
+
     /// Runs the future until the deadline, wherever that has moved to.
     ///
     /// # Errors

@@ -10,14 +10,20 @@ use shared::{
 };
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
+use tracing::warn;
 
 use super::{Answer, Session};
 use crate::gateway::{
     connect::Socket,
+    deadline::Deadline,
     frame::{self, Incoming},
     handshake::is_violation,
     refusal::Refused,
+    tenure::Tenure,
 };
+
+/// So far the attempt's end is moved at a time while it is not known whether the job is still ours.
+const UNSURE: Duration = Duration::from_millis(100);
 
 /// How long our Close may take.
 const CLOSE_LIMIT: Duration = Duration::from_millis(250);
@@ -180,6 +186,7 @@ impl Session<'_> {
             );
             return Err(Broken::Failed(Failure::new(self.stage, Cause::CallRefused, detail)));
         }
+        may_act(&self.dialer.tenure, &self.deadline).await;
         reach(When::Before, "call", || method.to_owned());
         match timeout(self.dialer.limits.call, socket.send(Message::text(text))).await {
             Ok(Ok(())) => Ok(id),
@@ -232,6 +239,20 @@ impl Session<'_> {
             }
             Incoming::Unknown => None,
         }
+    }
+}
+
+/// Waits while the job may be another worker's. That takes none of the attempt's time.
+async fn may_act(tenure: &Tenure, deadline: &Deadline) {
+    if tenure.holds() {
+        return;
+    }
+    warn!(
+        "the lease of this job has run out and was not renewed; waiting for the database before the next call"
+    );
+    while !tenure.holds() {
+        deadline.extend(UNSURE);
+        let _ = timeout(UNSURE, tenure.held()).await;
     }
 }
 
