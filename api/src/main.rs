@@ -8,15 +8,18 @@ use api::{
     serve::{self, Started},
 };
 use clap::Parser as _;
+use rustix::{
+    io::Errno,
+    process::nice,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 use shared::{clock::SystemClock, scrape, telemetry};
 use worker::{config::Deps, jobs};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if goes_through_the_log(&cli.command) {
-        // Whoever serves goes first. Threads inherit it, so before there are any; without it this is only less polite.
-        let _ = rustix::process::nice(NICE);
-    }
+    // Threads inherit it, so before there are any; without it this is only less polite.
+    let _ = leave_room(&cli.command);
     let runtime = tokio::runtime::Runtime::new().map_err(Box::from);
     let done = runtime.and_then(|runtime| runtime.block_on(run(cli)));
     match done {
@@ -31,11 +34,24 @@ fn main() -> ExitCode {
 /// What a command that goes through the whole log leaves to the others of its host, from 0 (nothing) to 19.
 const NICE: i32 = 15;
 
-fn goes_through_the_log(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Projections(_) | Command::Events(EventsCommand::Verify(_) | EventsCommand::Export { .. })
-    )
+/// Lets those who serve on this host go first.
+///
+/// A low priority alone is not enough where many wait for an answer: whoever wakes up is put on a processor that such a
+/// command has, and waits there for the end of its time slice. A processor that it never uses is free at once.
+fn leave_room(command: &Command) -> Result<(), Errno> {
+    if let Command::Projections(projections) = command
+        && projections.leaves_room()
+    {
+        let mine = sched_getaffinity(None)?;
+        let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| mine.is_set(*processor)).collect();
+        let mut half = CpuSet::new();
+        all.iter().rev().take((all.len() / 2).max(1)).for_each(|processor| half.set(*processor));
+        return sched_setaffinity(None, &half);
+    }
+    if matches!(command, Command::Events(EventsCommand::Verify(_) | EventsCommand::Export { .. })) {
+        nice(NICE)?;
+    }
+    Ok(())
 }
 
 async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
@@ -85,7 +101,9 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
         Command::Jobs(command) => ops::jobs::run(store.as_ref(), &clock, &command).await?,
         Command::Queue(command) => ops::queue::run(store.as_ref(), &clock, &command).await?,
         Command::Workers(command) => ops::workers::run(store.as_ref(), &clock, &command).await?,
-        Command::Projections(command) => ops::projections::run(store.as_ref(), &clock, &command).await?,
+        Command::Projections(command) => {
+            ops::projections::run(&cli.place, store.as_ref(), &clock, &command).await?
+        }
         Command::Doctor(doctor) => ops::doctor::run(&cli.place, store.as_ref(), &clock, &doctor).await?,
     };
     store.close().await;

@@ -1,13 +1,16 @@
 //! Fills the read models' shadows from the log, with the functions that fill the read models, and swaps them in.
 //!
 //! Commits and reads go on meanwhile. How far the shadow is filled is stored with it, so a rebuild that was stopped goes
-//! on where it was. A page is read while the one before is folded and the rows of the one before that are written.
+//! on where it was.
 
 mod folder;
 
 pub use folder::Folder;
 
+use std::time::Instant;
+
 use async_trait::async_trait;
+use tokio::time::sleep;
 
 use crate::{
     beside::beside,
@@ -18,8 +21,29 @@ use crate::{
 
 /// Events per step.
 const PAGE: u32 = 2_000;
+/// Events per step of a steady rebuild: some hundreds of microseconds of work.
+const BIT: u32 = 16;
 /// Events per read of a stream that was met again.
 const STREAM_PAGE: u32 = 1_000;
+
+/// How much of the machine a rebuild takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// One thing after the other, in bits, with a pause after each that is as long as the bit took. For a database server:
+    /// whoever waits for a processor that it uses waits for a bit of this, and not for a time slice.
+    Steady,
+    /// A page is read while the one before is folded and the rows of the one before that are written.
+    Fast,
+}
+
+impl Pace {
+    fn page(self) -> u32 {
+        match self {
+            Self::Steady => BIT,
+            Self::Fast => PAGE,
+        }
+    }
+}
 
 /// Why a rebuild was not finished.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +71,15 @@ struct Step {
 /// [`RebuildError`]; what was done until then stays, and the next rebuild goes on from there.
 pub async fn rebuild(
     store: &dyn Store,
-    swap: Swap,
+    (swap, mut pace): (Swap, Pace),
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<Vec<Difference>, RebuildError> {
     let mut done = store.shadow_begin().await?;
     let mut folder = Folder::default();
-    let mut page = store.log_page(done, PAGE).await?;
+    let mut events = store.log_page(done, pace.page()).await?;
     let mut step: Option<Step> = None;
     loop {
-        let Some(last) = page.last().map(|last| last.position) else {
+        let Some(last) = events.last().map(|last| last.position) else {
             fill(store, step.take(), &mut progress).await?;
             let mut rest = Rest { store, folder: &mut folder, done };
             let finished = store.shadow_finish(done, swap, &mut rest).await?;
@@ -64,23 +88,37 @@ pub async fn rebuild(
             match finished {
                 Finished::Compared(differences) => return Ok(differences),
                 Finished::Gone => return Err(RebuildError::Another),
-                Finished::Behind(_) => page = store.log_page(done, PAGE).await?,
+                Finished::Behind(_) => {
+                    // Commits follow each other faster than a steady rebuild: it is to end nevertheless.
+                    pace = Pace::Fast;
+                    events = store.log_page(done, pace.page()).await?;
+                }
             }
             continue;
         };
-        let histories = histories(store, &folder, &page).await?;
+        let began = Instant::now();
+        let histories = histories(store, &folder, &events).await?;
         let folding = beside(move || {
-            let rows = folder.fold_page(&histories, &page);
+            let rows = folder.fold_page(&histories, &events);
             (folder, rows.map(last_of_each))
         });
-        let (next, folding, filled) =
-            tokio::join!(store.log_page(last, PAGE), folding, fill(store, step.take(), &mut progress));
+        let reading = store.log_page(last, pace.page());
+        let filling = fill(store, step.take(), &mut progress);
+        let (next, folding, filled) = match pace {
+            Pace::Fast => tokio::join!(reading, folding, filling),
+            Pace::Steady => {
+                let filled = filling.await;
+                let folding = folding.await;
+                sleep(began.elapsed()).await;
+                (reading.await, folding, filled)
+            }
+        };
         filled?;
         let (kept, rows) = folding?;
         folder = kept;
         step = Some(Step { rows: rows?, from: done, to: last });
         done = last;
-        page = next?;
+        events = next?;
     }
 }
 

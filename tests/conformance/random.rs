@@ -14,7 +14,7 @@ use proptest::{
 };
 use shared::{
     domain::{gateway, organization},
-    rebuild::rebuild,
+    rebuild::{Pace, rebuild},
     store::{Difference, Swap},
     verify::{Verdict, verify},
 };
@@ -48,14 +48,14 @@ async fn live_and_rebuild(name: &str, test: &TestStore, operations: &[Operation]
 
     let live = dump(test).await;
     let rows: Vec<u64> = live.iter().map(|(_, rows)| rows.len().try_into().unwrap()).collect();
-    let compared = rebuild(store, Swap::No, |_| {}).await.unwrap();
+    let compared = rebuild(store, (Swap::No, Pace::Fast), |_| {}).await.unwrap();
     assert!(compared.iter().all(|difference| difference.differing == 0), "{name}: {compared:?}");
     assert_eq!(compared.iter().map(|difference| difference.rows).collect::<Vec<_>>(), rows, "{name}");
 
     for table in Difference::PROJECTIONS {
         test.execute(&format!("delete from {table}")).await;
     }
-    rebuild(store, Swap::Yes, |_| {}).await.unwrap();
+    rebuild(store, (Swap::Yes, Pace::Steady), |_| {}).await.unwrap();
     for ((table, before), (_, after)) in live.iter().zip(dump(test).await) {
         assert_eq!(*before, after, "{name}: {table}");
     }

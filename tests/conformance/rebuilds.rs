@@ -17,7 +17,7 @@ use shared::{
     ids::{GatewayId, OperationId, OrganizationId},
     install::found,
     job::Kind,
-    rebuild::rebuild,
+    rebuild::{Pace, rebuild},
     register::{Desk, Registered, Registration, register},
     steer,
     store::{Difference, Store, Swap},
@@ -80,7 +80,7 @@ fn differing(differences: &[Difference]) -> Vec<(&str, u64)> {
 async fn a_rebuilt_store_equals_the_live_one() {
     for (name, test) in backends().await {
         lived(&test).await;
-        let differences = rebuild(test.store.as_ref(), Swap::No, |_| {}).await.unwrap();
+        let differences = rebuild(test.store.as_ref(), (Swap::No, Pace::Fast), |_| {}).await.unwrap();
         assert_eq!(differing(&differences), [], "{name}");
         let rows: Vec<u64> = differences.iter().map(|difference| difference.rows).collect();
         assert_eq!(rows, [0, 6, 0, 1, 1, 1, 1, 1], "{name}");
@@ -97,11 +97,11 @@ async fn what_differs_is_told_and_replaced_by_a_rebuild() {
         test.execute("delete from members").await;
         test.execute("insert into organizations (id, name, created_at) values ('org-x', 'nobody', 0)").await;
         let wrong = [("operations", 3), ("organizations", 1), ("members", 1)];
-        let looked = rebuild(test.store.as_ref(), Swap::No, |_| {}).await.unwrap();
+        let looked = rebuild(test.store.as_ref(), (Swap::No, Pace::Fast), |_| {}).await.unwrap();
         assert_eq!(differing(&looked), wrong, "{name}");
-        let swapped = rebuild(test.store.as_ref(), Swap::Yes, |_| {}).await.unwrap();
+        let swapped = rebuild(test.store.as_ref(), (Swap::Yes, Pace::Steady), |_| {}).await.unwrap();
         assert_eq!(differing(&swapped), wrong, "{name}");
-        let again = rebuild(test.store.as_ref(), Swap::No, |_| {}).await.unwrap();
+        let again = rebuild(test.store.as_ref(), (Swap::No, Pace::Fast), |_| {}).await.unwrap();
         assert_eq!(differing(&again), [], "{name}");
         let after = test.store.operations_page(organization, None, None, 100).await.unwrap();
         assert_eq!(after, before, "{name}");
@@ -125,7 +125,8 @@ async fn a_rebuild_that_was_stopped_goes_on_where_it_was() {
         assert_eq!(store.shadow_begin().await.unwrap(), 4, "{name}");
         register_one(store, organization, 99).await;
         let mut reached = vec![];
-        let differences = rebuild(store, Swap::Yes, |position| reached.push(position)).await.unwrap();
+        let differences =
+            rebuild(store, (Swap::Yes, Pace::Steady), |position| reached.push(position)).await.unwrap();
         assert_eq!(differing(&differences), [], "{name}");
         assert_eq!(reached, [store.head().await.unwrap().position], "{name}");
     }
@@ -143,7 +144,7 @@ async fn commits_go_on_during_a_rebuild() {
         });
         let mut rebuilds = 0;
         while !writing.is_finished() {
-            let differences = rebuild(test.store.as_ref(), Swap::Yes, |_| {}).await.unwrap();
+            let differences = rebuild(test.store.as_ref(), (Swap::Yes, Pace::Steady), |_| {}).await.unwrap();
             assert_eq!(differing(&differences), [], "{name}");
             rebuilds += 1;
         }
@@ -181,7 +182,7 @@ async fn a_rebuild_ends_although_one_commit_follows_the_other() {
                              order by id limit 6)";
                 test.execute(ended).await;
             }
-            let rebuilt = rebuild(test.store.as_ref(), swap, |_| {});
+            let rebuilt = rebuild(test.store.as_ref(), (swap, Pace::Fast), |_| {});
             let differences = tokio::time::timeout(Duration::from_secs(30), rebuilt).await;
             let differences = differences.unwrap_or_else(|_| panic!("{name}: it never ends")).unwrap();
             assert_eq!(differing(&differences), wrong, "{name}");

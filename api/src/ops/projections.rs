@@ -4,8 +4,9 @@ use clap::Subcommand;
 use serde_json::json;
 use shared::{
     clock::Clock,
+    config::Place,
     envelope::Actor,
-    rebuild::rebuild,
+    rebuild::{Pace, rebuild},
     steer,
     store::{Difference, Store, Swap},
 };
@@ -20,6 +21,7 @@ const EXAMPLES: &str = "Commits and reads go on meanwhile. A rebuild that was st
 Examples:
   mission-control projections verify
   mission-control projections rebuild --json
+  mission-control projections rebuild --fast
 
 Exit codes: 0 all equal (or made equal), 1 something differs, 2 cannot tell.";
 
@@ -37,6 +39,9 @@ pub enum ProjectionsCommand {
     /// Make the read models again from the log, beside them, and compare.
     #[command(after_help = EXAMPLES)]
     Verify {
+        /// Take every processor and do not pause, to be done sooner; without it those who read and commit go first.
+        #[arg(long)]
+        fast: bool,
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
@@ -47,10 +52,21 @@ pub enum ProjectionsCommand {
         /// Compare only, as `verify` does.
         #[arg(long)]
         no_swap: bool,
+        /// Take every processor and do not pause, to be done sooner; without it those who read and commit go first.
+        #[arg(long)]
+        fast: bool,
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
     },
+}
+
+impl ProjectionsCommand {
+    /// Whether half of the processors are left to others.
+    #[must_use]
+    pub fn leaves_room(&self) -> bool {
+        matches!(self, Self::Verify { fast: false, .. } | Self::Rebuild { fast: false, .. })
+    }
 }
 
 /// Runs it.
@@ -58,24 +74,30 @@ pub enum ProjectionsCommand {
 /// # Errors
 ///
 /// [`OpsError`] if the store fails.
-pub async fn run(store: &dyn Store, clock: &dyn Clock, command: &ProjectionsCommand) -> Result<u8, OpsError> {
-    let (swap, json) = match command {
+pub async fn run(
+    place: &Place,
+    store: &dyn Store,
+    clock: &dyn Clock,
+    command: &ProjectionsCommand,
+) -> Result<u8, OpsError> {
+    let (swap, fast, json) = match command {
         ProjectionsCommand::List { json } => {
             for name in Difference::PROJECTIONS {
                 Output::of(*json).row(&json!({"projection": name}), name)?;
             }
             return Ok(0);
         }
-        ProjectionsCommand::Verify { json } | ProjectionsCommand::Rebuild { no_swap: true, json } => {
-            (Swap::No, *json)
-        }
-        ProjectionsCommand::Rebuild { no_swap: false, json } => (Swap::Yes, *json),
+        ProjectionsCommand::Verify { fast, json }
+        | ProjectionsCommand::Rebuild { no_swap: true, fast, json } => (Swap::No, *fast, *json),
+        ProjectionsCommand::Rebuild { no_swap: false, fast, json } => (Swap::Yes, *fast, *json),
     };
+    // A file's work is all done by this process, on the processors that it keeps to; a server's is not.
+    let how = if place.location()?.is_shared() && !fast { Pace::Steady } else { Pace::Fast };
     let mut progress = Progress::new("read", 0, store.head().await?.position);
     if swap == Swap::Yes {
         steer::note_rebuild(store, clock, &Actor::command_line()).await?;
     }
-    let differences = rebuild(store, swap, |position| progress.reach(position)).await?;
+    let differences = rebuild(store, (swap, how), |position| progress.reach(position)).await?;
     drop(progress);
     let mut are_equal = true;
     for Difference { projection, rows, differing } in differences {

@@ -42,6 +42,8 @@ use writer::{File, Other};
 const READERS: u32 = 4;
 /// KiB of the file that each of them keeps; what is not there is mostly in the system's memory anyway.
 const READER_CACHE: &str = "-512";
+/// Rows that SQLite's thread may be ahead of whoever reads: with few, the two wake each other up all the time.
+const ROWS_AHEAD: usize = 1_000;
 
 /// A SQLite file. Cheap to share behind an `Arc`.
 #[derive(Debug)]
@@ -78,7 +80,13 @@ impl SqliteStore {
             .acquire_timeout(Duration::from_secs(5))
             // A file does not hang up; asking first would double the way of every read.
             .test_before_acquire(false)
-            .connect_with(options.pragma("cache_size", READER_CACHE).read_only(true).create_if_missing(false))
+            .connect_with(
+                options
+                    .pragma("cache_size", READER_CACHE)
+                    .row_buffer_size(ROWS_AHEAD)
+                    .read_only(true)
+                    .create_if_missing(false),
+            )
             .await
             .map_err(StoreError::doing("open the database file for reading"))?;
         let signals = Arc::new(Signals::new(head.position));

@@ -11,7 +11,7 @@ use super::{
     SqliteStore, commit,
     load::{self, COLUMNS, recorded},
     queue, rows,
-    writer::Other,
+    writer::{Other, Task},
 };
 use crate::{
     clock::{from_micros, micros},
@@ -37,10 +37,19 @@ impl SqliteStore {
         doing: &'static str,
         task: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Doing<'c, T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.write_as((doing, Other::Task), task).await
+    }
+
+    /// The same, as what is durable when it returns, or as what may be lost with the power.
+    async fn write_as<T: Send + 'static>(
+        &self,
+        (doing, kind): (&'static str, fn(Task) -> Other),
+        task: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Doing<'c, T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let failed = move || StoreError::doing(doing);
         self.writes
             .ask(|answer| {
-                Other::Task(Box::new(move |connection| {
+                kind(Box::new(move |connection| {
                     Box::pin(async move {
                         let done = async {
                             sqlx::query("begin immediate")
@@ -191,7 +200,8 @@ impl Operate for SqliteStore {
     }
 
     async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
-        self.write("fill a shadow", move |connection| {
+        // Position and rows are lost together.
+        self.write_as(("fill a shadow", Other::LazyTask), move |connection| {
             Box::pin(async move { fill(connection, &rows, from, to).await })
         })
         .await

@@ -23,6 +23,7 @@ pub(super) type Task =
 /// A write that is not a commit.
 pub(super) enum Other {
     Task(Task),
+    LazyTask(Task),
     Claim { claim: Claim, answer: Answer<Vec<Lease>> },
     Renew { held: Vec<(JobId, LeaseToken)>, lease: Duration, now: DateTime<Utc>, answer: Answer<Vec<JobId>> },
     Release { held: Vec<(JobId, LeaseToken)>, answer: Answer<()> },
@@ -39,8 +40,8 @@ impl fmt::Debug for Other {
 }
 
 impl Other {
-    /// What may be lost with the power: a start voids every lease, and what was observed is observed again. Such a write
-    /// does not wait for the disk; the next commit takes it along.
+    /// What may be lost with the power: a start voids every lease, and what was observed is observed again; a shadow is
+    /// filled once more from where it stands. Such a write does not wait for the disk; the next commit takes it along.
     fn is_lazy(&self) -> bool {
         match self {
             Self::Claim { .. }
@@ -48,7 +49,8 @@ impl Other {
             | Self::Release { .. }
             | Self::VoidLeases { .. }
             | Self::CheckIn { .. }
-            | Self::Observe { .. } => true,
+            | Self::Observe { .. }
+            | Self::LazyTask(_) => true,
             Self::Task(_) | Self::InstallationValue { .. } => false,
         }
     }
@@ -95,7 +97,7 @@ impl Database for File {
         }
         let connection = &mut self.connection;
         match write {
-            Other::Task(task) => task(connection).await,
+            Other::Task(task) | Other::LazyTask(task) => task(connection).await,
             Other::Claim { claim, answer } => drop(answer.send(queue::claim(connection, &claim).await)),
             Other::Renew { held, lease, now, answer } => {
                 drop(answer.send(queue::renew(connection, &held, lease, now).await));
