@@ -12,7 +12,7 @@ use harness::{
     world::audit,
 };
 
-use crate::{agents, home_on, organization};
+use crate::{agents, home, home_on, organization};
 
 /// What the service promises: unready this soon after the database went, ready this soon after it came.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -86,4 +86,38 @@ async fn a_fleet_waits_for_its_database_at_the_start_and_later() {
     for process in &mut fleet {
         assert_eq!(process.ended().await, Some(0), "{}", process.name);
     }
+}
+
+/// A table that a job reads before it begins, while the queue's own tables can be used.
+async fn a_job_begins_although_it_could_not_read(table: &str) {
+    let home = home().await;
+    let mut api = home.fleet.api("api", &[("NO_WORKER", "true")]);
+    let mut worker = home.fleet.worker("worker", &[]);
+    api.start();
+    worker.start();
+    api.ready().await;
+    worker.ready().await;
+    worker.stop();
+    let gateway = FakeGateway::start(Options::default()).await;
+    let client = Client::new(vec![api.base.clone()], home.fleet.owner.clone());
+    let (status, operation) = client.post(&gateway, "respond-async").await.unwrap();
+    assert_eq!(status, 202, "{operation:#}");
+    let locked = home.database.begin_lock_of(table).await;
+    worker.go_on();
+    // For longer than the worker waits for an answer of the database.
+    tokio::time::sleep(LONG_AWAY).await;
+    drop(locked);
+    let since = Instant::now();
+    let outcome = client.outcome(operation["id"].as_str().unwrap()).await;
+    println!("{table}: registered {:?} after it could be read", since.elapsed());
+    assert_eq!(outcome["status"], "active", "{outcome:#}");
+    // A lease and a claim at most; without trying again it was a minute.
+    assert!(since.elapsed() < Duration::from_secs(15), "{table}: only after {:?}", since.elapsed());
+    assert_eq!((agents(&gateway), gateway.connects()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_read_for_a_while_begins_as_soon_as_it_can() {
+    a_job_begins_although_it_could_not_read("events").await;
+    a_job_begins_although_it_could_not_read("secrets").await;
 }

@@ -10,6 +10,7 @@ mod held;
 mod outcome;
 mod probe_gateway;
 mod provision_gateway;
+mod read;
 mod refresh_main_agent;
 mod remove_gateway;
 mod remove_main_agent;

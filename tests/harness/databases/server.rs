@@ -139,6 +139,11 @@ impl ServerDatabase {
         self.begin("lock table events in share mode").await
     }
 
+    /// Lets nobody read or write this table, until the transaction ends.
+    pub async fn begin_lock_of(&self, table: &str) -> OpenTransaction {
+        self.begin(&format!("lock table {table} in access exclusive mode")).await
+    }
+
     async fn begin(&self, statement: &str) -> OpenTransaction {
         let mut connection = self.connect().await;
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("begin; {statement}")))

@@ -4,16 +4,18 @@ use shared::{
     chain::chain,
     commit::{Commit, Then},
     domain::gateway::{Command, Gateway, Known, Phase},
-    execute::load,
     job::{Kind, Lease},
 };
 
-use super::outcome::{Outcome, Recorded, end, follow_up, for_last_operation, try_record};
+use super::{
+    outcome::{Outcome, Recorded, end, follow_up, for_last_operation, try_record},
+    read,
+};
 use crate::{config::Deps, retry::BACKOFF_LONGEST};
 
 /// One delivery: the attempt counts the check-ins that were awaited.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known))
             if known.check_in.is_awaited() && matches!(known.phase, Phase::Active(..)) =>
         {
@@ -26,8 +28,8 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
         }
     };
     let agent = known.request.gateway_agent_id;
-    let called = match deps.store.check_ins(&[agent]).await {
-        Ok(calls) => calls.first().map(|(_, at)| *at),
+    let called = match read::last_call(deps, agent).await {
+        Ok(called) => called,
         Err(error) => {
             tracing::warn!(error = chain(&error), "the agent's calls could not be read; trying again");
             return later(deps, lease).await;

@@ -4,17 +4,19 @@ use shared::{
     chain::chain,
     commit::{Commit, SecretChange, Then},
     domain::gateway::{Command, Gateway},
-    execute::load,
     job::Lease,
     register::secret_owners,
 };
 
-use super::outcome::{Outcome, end, record};
+use super::{
+    outcome::{Outcome, end, record},
+    read,
+};
 use crate::{config::Deps, retry::CLEAN_UP_LONGEST};
 
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    match load(deps.store.as_ref(), lease.job.gateway).await {
+    match read::gateway(deps, lease).await {
         // Failed again since: the job of that failure erases it, a day after.
         Ok(Gateway::Known(known)) if known.operation.id != lease.job.operation => {
             return end(deps, lease, Then::Delete).await;

@@ -8,11 +8,10 @@ use shared::{
         health::{Sight, Tally},
         patience::Patience,
     },
-    execute::load,
     job::Lease,
 };
 
-use super::{outcome::end, provision_gateway::order};
+use super::{outcome::end, provision_gateway::order, read};
 use crate::{
     config::Deps,
     gateway::{
@@ -24,7 +23,7 @@ use crate::{
 
 /// One delivery. Nothing is repeated: the next look comes by itself.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    match load(deps.store.as_ref(), lease.job.gateway).await {
+    match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) if known.is_registered() => look(deps, lease, &known).await,
         Ok(_) => {}
         Err(error) => tracing::warn!(error = chain(&error), "the gateway's stream could not be read"),

@@ -12,7 +12,6 @@ use shared::{
         event,
         failure::{Cause, Failure, Stage, Verdict},
     },
-    execute::load,
     job::{Kind, Lease},
     meter::{self, Attempt, Creation},
     register::{TOKEN_KEPT_HOURS, agent_token_owner, device_token_owner, gateway_token_owner},
@@ -22,7 +21,7 @@ use shared::{
 
 use super::{
     outcome::{Outcome, Recorded, end, follow_up, try_record},
-    remove_main_agent,
+    read, remove_main_agent,
 };
 use crate::{
     config::Deps,
@@ -37,7 +36,7 @@ const LATER: Duration = Duration::from_mins(1);
 
 /// One delivery. Folds the stream first: what is decided already is not done again.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) if !known.is_ended() => known,
         Ok(Gateway::Known(known)) if is_left_to_clean(&known, lease) => {
             return remove_main_agent::run(deps, lease).await;
@@ -104,7 +103,7 @@ pub(super) async fn order_for(
     let (token, device_token, agent_token) = tokio::try_join!(
         open_if(deps, request.has_token, token_owner),
         open_if(deps, is_same_gateway, &device),
-        open(deps, &agent),
+        read::secret(deps, &agent),
     )?;
     if request.has_token && token.is_none() {
         return Err("the sealed gateway token is missing".to_owned());
@@ -131,12 +130,7 @@ pub(super) async fn order_for(
 }
 
 async fn open_if(deps: &Deps, is_wanted: bool, owner: &str) -> Result<Option<Secret>, String> {
-    if is_wanted { open(deps, owner).await } else { Ok(None) }
-}
-
-pub(super) async fn open(deps: &Deps, owner: &str) -> Result<Option<Secret>, String> {
-    let sealed = deps.store.secret(owner).await.map_err(|error| chain(&error))?;
-    sealed.map(|sealed| deps.vault.open_sealed(owner, &sealed).map_err(|error| chain(&error))).transpose()
+    if is_wanted { read::secret(deps, owner).await } else { Ok(None) }
 }
 
 async fn succeed(deps: &Deps, lease: &Lease, order: &Order, provisioned: Provisioned) {

@@ -4,7 +4,6 @@ use shared::{
     chain::chain,
     commit::{Commit, CredentialChange, SecretChange, Then},
     domain::gateway::{Command, Gateway, Known, Phase, failure::Failure},
-    execute::load,
     job::Lease,
     register::secret_owners,
 };
@@ -12,6 +11,7 @@ use shared::{
 use super::{
     outcome::{Outcome, end, record},
     provision_gateway::order,
+    read,
 };
 use crate::{
     config::Deps,
@@ -21,7 +21,7 @@ use crate::{
 
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) if !known.is_ended() => known,
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {

@@ -5,13 +5,13 @@ use shared::{
     chain::chain,
     commit::{Commit, Then},
     domain::gateway::{Command, Gateway, Phase, failure::Verdict},
-    execute::load,
     job::Lease,
 };
 
 use super::{
     outcome::{Outcome, end, record},
     provision_gateway::order,
+    read,
 };
 use crate::{
     config::Deps,
@@ -24,7 +24,7 @@ const GIVE_UP_AFTER_HOURS: i64 = 23;
 
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) if matches!(known.phase, Phase::Failed { cleaned: false }) => known,
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {

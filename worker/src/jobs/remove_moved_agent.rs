@@ -5,7 +5,6 @@ use shared::{
     chain::chain,
     commit::{Commit, SecretChange, Then},
     domain::gateway::{Command, Gateway, failure::Verdict},
-    execute::load,
     job::{Job, Lease},
     register::left_token_owner,
 };
@@ -13,6 +12,7 @@ use shared::{
 use super::{
     outcome::{Outcome, end, record},
     provision_gateway::order_for,
+    read,
 };
 use crate::{
     config::Deps,
@@ -25,7 +25,7 @@ const GIVE_UP_AFTER_HOURS: i64 = 24;
 
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) => known,
         Ok(Gateway::Unknown) => return end(deps, lease, Then::Delete).await,
         Err(error) => {

@@ -8,7 +8,6 @@ use shared::{
         failure::{Failure, Stage, Verdict},
         sync::{AgentFault, Synced},
     },
-    execute::load,
     job::Lease,
     register::{agent_token_owner, new_agent_token_owner},
     secret::Secret,
@@ -17,7 +16,8 @@ use shared::{
 
 use super::{
     outcome::{Outcome, end, record},
-    provision_gateway::{open, order, told, written},
+    provision_gateway::{order, told, written},
+    read,
 };
 use crate::{
     config::Deps,
@@ -38,7 +38,7 @@ enum Rotation {
 
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) if known.operation.id == lease.job.operation && !known.is_ended() => known,
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {
@@ -54,7 +54,7 @@ pub(super) async fn run(deps: &Deps, lease: &Lease) {
             .await;
     }
     let opened = async {
-        let rotated = open(deps, &new_agent_token_owner(lease.job.gateway)).await?;
+        let rotated = read::secret(deps, &new_agent_token_owner(lease.job.gateway)).await?;
         Ok::<_, String>((order(deps, lease, &known).await?, rotated.filter(|_| options.rotate_tokens)))
     };
     let (mut order, rotated) = match opened.await {

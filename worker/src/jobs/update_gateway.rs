@@ -9,14 +9,14 @@ use shared::{
         event::Requested,
         failure::Verdict,
     },
-    execute::load,
     job::{Job, Kind, Lease},
     register::{device_token_owner, gateway_token_owner, left_token_owner, new_token_owner},
 };
 
 use super::{
     outcome::{Outcome, end, follow_up, record},
-    provision_gateway::{open, order_for, told, written},
+    provision_gateway::{order_for, told, written},
+    read,
 };
 use crate::{
     config::Deps,
@@ -29,7 +29,7 @@ use crate::{
 
 /// One delivery.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) if known.operation.id == lease.job.operation && !known.is_ended() => known,
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {
@@ -119,7 +119,7 @@ async fn secrets(
         moved.push(Some((gateway_token_owner(gateway), left_token_owner(gateway))));
     }
     for (from, to) in moved.into_iter().flatten() {
-        if let Some(secret) = open(deps, &from).await? {
+        if let Some(secret) = read::secret(deps, &from).await? {
             let sealed = deps.vault.seal(&to, &secret).map_err(|error| chain(&error))?;
             secrets.push(SecretChange::Put { owner: to, sealed });
         }

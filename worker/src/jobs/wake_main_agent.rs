@@ -4,19 +4,19 @@ use shared::{
     chain::chain,
     commit::{Commit, Then},
     domain::gateway::{Command, Gateway, Known, Phase, failure::Verdict},
-    execute::load,
     job::{Job, Kind, Lease},
 };
 
 use super::{
     outcome::{Outcome, Recorded, end, end_with, follow_up, for_last_operation, try_record},
     provision_gateway::order,
+    read,
 };
 use crate::{config::Deps, gateway::wake::wake, retry::BACKOFF_LONGEST};
 
 /// One delivery. A wake that does not arrive counts as one: what keeps it away keeps the agent away.
 pub(super) async fn run(deps: &Deps, lease: &Lease) {
-    let known = match load(deps.store.as_ref(), lease.job.gateway).await {
+    let known = match read::gateway(deps, lease).await {
         Ok(Gateway::Known(known)) if known.check_in.is_awaited() => known,
         Ok(_) => return end(deps, lease, Then::Delete).await,
         Err(error) => {
