@@ -8,11 +8,7 @@ use api::{
     serve::{self, Started},
 };
 use clap::Parser as _;
-use rustix::{
-    io::Errno,
-    process::nice,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
-};
+use rustix::{io::Errno, process::nice};
 use shared::{clock::SystemClock, scrape, telemetry};
 use worker::{config::Deps, jobs};
 
@@ -35,23 +31,40 @@ fn main() -> ExitCode {
 const NICE: i32 = 15;
 
 /// Lets those who serve on this host go first.
-///
-/// A low priority alone is not enough where many wait for an answer: whoever wakes up is put on a processor that such a
-/// command has, and waits there for the end of its time slice. A processor that it never uses is free at once.
 fn leave_room(command: &Command) -> Result<(), Errno> {
     if let Command::Projections(projections) = command
         && projections.leaves_room()
     {
-        let mine = sched_getaffinity(None)?;
-        let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| mine.is_set(*processor)).collect();
-        let mut half = CpuSet::new();
-        all.iter().rev().take((all.len() / 2).max(1)).for_each(|processor| half.set(*processor));
-        return sched_setaffinity(None, &half);
+        keep_to_half()
+    } else if reads_all(command) {
+        nice(NICE).map(|_| ())
+    } else {
+        Ok(())
     }
-    if matches!(command, Command::Events(EventsCommand::Verify(_) | EventsCommand::Export { .. })) {
-        nice(NICE)?;
-    }
-    Ok(())
+}
+
+fn reads_all(command: &Command) -> bool {
+    matches!(command, Command::Events(EventsCommand::Verify(_) | EventsCommand::Export { .. }))
+}
+
+/// Uses half of the processors that it may use, and at least one.
+///
+/// A low priority alone is not enough where many wait for an answer: whoever wakes up is put on a processor that such a
+/// command has, and waits there for the end of its time slice. A processor that it never uses is free at once.
+#[cfg(target_os = "linux")]
+fn keep_to_half() -> Result<(), Errno> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let mine = sched_getaffinity(None)?;
+    let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| mine.is_set(*processor)).collect();
+    let mut half = CpuSet::new();
+    all.iter().rev().take((all.len() / 2).max(1)).for_each(|processor| half.set(*processor));
+    sched_setaffinity(None, &half)
+}
+
+/// Where a process cannot choose its processors.
+#[cfg(not(target_os = "linux"))]
+fn keep_to_half() -> Result<(), Errno> {
+    nice(NICE).map(|_| ())
 }
 
 async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {

@@ -186,6 +186,13 @@ pub fn of_call(stage: Stage, method: &str, error: &ErrorBody, secrets: &[Secret]
                 "{method} is not available: {said}. Try again shortly, or check the gateway: ps aux | grep openclaw."
             ),
         )
+    } else if method == "agents.create" && error.message.contains("appears to have disappeared") {
+        // 2026.6.11 and newer keep a note of each workspace, and do not make one again that is gone.
+        let detail = format!(
+            "agents.create failed: {said}. An earlier attempt's workspace was removed, and the gateway remembers it. \
+             Register the gateway again: the next registration has a workspace of its own."
+        );
+        Failure::new(stage, Cause::CallRefused, detail)
     } else if method == "agents.create" && error.code == "UNAVAILABLE" {
         let detail = format!(
             "agents.create failed: {said}. The gateway cannot use this `workspace_root`: it must be a directory on the \

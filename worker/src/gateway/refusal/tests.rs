@@ -107,6 +107,10 @@ fn refused_calls_are_told_apart() {
     let cause = |error: &ErrorBody| of_call(Stage::Agent, "agents.create", error, &[]).failure;
     assert_eq!(cause(&error("UNAVAILABLE", "Error: EPERM", false)).cause, Cause::CallRefused);
     assert!(cause(&error("UNAVAILABLE", "Error: EPERM", false)).detail.contains("workspace_root"));
+    let gone =
+        "OpenClaw workspace appears to have disappeared after a recent initialization: /ws/agent-x. Refusing";
+    let gone = cause(&error("UNAVAILABLE", gone, false));
+    assert!(gone.detail.contains("Register the gateway again"), "{}", gone.detail);
     assert_eq!(cause(&error("UNAVAILABLE", "busy", true)).cause, Cause::Unavailable);
     let scope = cause(&error("INVALID_REQUEST", "missing scope: operator.read", false));
     assert_eq!((scope.stage, scope.cause), (Stage::Handshake, Cause::ScopeMissing));
