@@ -69,9 +69,11 @@ async fn ask(arguments: &Arguments, database: Database) -> bool {
     eprintln!("\n{database:?}, with an owner's token, {with} s");
     let owner = format!("Authorization: Bearer {}", server.token().expose());
     let agent = format!("X-Agent-Token: {}", told.agent_token);
-    let is_well = run.all(with, &["--header", &owner, "--header", &agent]);
+    let is_well = run.all(with, &["--workers", "4", "--header", &owner, "--header", &agent]);
     eprintln!("\n{database:?}, without a token, {without} s");
-    let is_closed = run.all(without, &["--phases", "coverage,fuzzing"]);
+    // Python 3.11 fails to parse in several threads at once (SystemError, "AST constructor recursion depth mismatch"), and
+    // where nothing answers but 401 they parse all the time.
+    let is_closed = run.all(without, &["--workers", "1", "--phases", "coverage,fuzzing"]);
     if !(is_well && is_closed) {
         eprintln!("\nwhat the server logged:\n{}", server.log());
     }
@@ -92,7 +94,7 @@ impl Run<'_> {
             .args(["--config-file", &self.settings.display().to_string()])
             .args(["run", &format!("{}/openapi.json", self.server.base)])
             .args(["--checks", "all", "--max-time", &seconds.to_string()])
-            .args(["--workers", "4", "--continue-on-failure", "--no-color", "--generation-database", "none"])
+            .args(["--continue-on-failure", "--no-color", "--generation-database", "none"])
             .args(more)
             .current_dir(self.settings.parent().expect("the settings lie in a folder"))
             .env("SCHEMATHESIS_HOOKS", "rule")
