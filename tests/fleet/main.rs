@@ -58,6 +58,16 @@ async fn holder<'a>(store: &dyn Store, workers: &'a mut [Process]) -> &'a mut Pr
     workers.iter_mut().find(|process| is_holder(process)).expect("one of these holds it")
 }
 
+/// Starts them together, and waits until each is ready.
+async fn started(processes: &mut [&mut Process]) {
+    for process in processes.iter_mut() {
+        process.start();
+    }
+    for process in processes {
+        process.ready().await;
+    }
+}
+
 /// Agents that registrations made on a gateway.
 fn agents(gateway: &FakeGateway) -> usize {
     gateway.agents().iter().filter(|agent| agent.id.starts_with("agent-")).count()

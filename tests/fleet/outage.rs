@@ -12,7 +12,7 @@ use harness::{
     world::audit,
 };
 
-use crate::{agents, home, home_on, organization};
+use crate::{agents, home, home_on, organization, started};
 
 /// What the service promises: unready this soon after the database went, ready this soon after it came.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -93,10 +93,7 @@ async fn a_job_begins_although_it_could_not_read(table: &str) {
     let home = home().await;
     let mut api = home.fleet.api("api", &[("NO_WORKER", "true")]);
     let mut worker = home.fleet.worker("worker", &[]);
-    api.start();
-    worker.start();
-    api.ready().await;
-    worker.ready().await;
+    started(&mut [&mut api, &mut worker]).await;
     worker.stop();
     let gateway = FakeGateway::start(Options::default()).await;
     let client = Client::new(vec![api.base.clone()], home.fleet.owner.clone());

@@ -8,14 +8,14 @@ use std::{
 
 use harness::{
     fake_gateway::{FakeGateway, Options},
-    fleet::{Fleet, Process},
+    fleet::Fleet,
     process::{Said, Server, mission_control, program},
     world::{Answer, audit, body},
 };
 use serde_json::Value;
 use shared::secret::Secret;
 
-use crate::{home, organization};
+use crate::{home, organization, started};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -124,11 +124,6 @@ fn run(fleet: &Fleet, arguments: &[&str], code: i32) -> String {
     out.into_owned() + &err
 }
 
-async fn started(process: &mut Process) {
-    process.start();
-    process.ready().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_a_fleet_is_rotated_while_it_runs() {
     let home = home().await;
@@ -140,8 +135,8 @@ async fn the_key_of_a_fleet_is_rotated_while_it_runs() {
     let elsewhere = elsewhere.display().to_string();
     let mut api = fleet.api("api", &[("NO_WORKER", "true")]);
     let mut worker = fleet.worker("worker", &[("MISSION_CONTROL_MASTER_KEY_FILE", &elsewhere)]);
-    started(&mut api).await;
-    started(&mut worker).await;
+    started(&mut [&mut api]).await;
+    started(&mut [&mut worker]).await;
     let gateway = FakeGateway::start(Options::default()).await;
     let first = post(&api.base, &fleet.owner, ("first", &body(&gateway))).await;
     assert_eq!(first.status, 200, "{}", first.text);
@@ -162,7 +157,7 @@ async fn the_key_of_a_fleet_is_rotated_while_it_runs() {
     assert_eq!(third.status, 200, "{}", third.text);
     // The other host's files have their old names still.
     worker.kill();
-    started(&mut worker).await;
+    started(&mut [&mut worker]).await;
     let again = post(&api.base, &fleet.owner, ("first", &body(&gateway))).await;
     assert_eq!((again.status, &again.json["id"]), (200, &first.json["id"]), "{}", again.text);
     for created in [&first, &second, &third] {

@@ -10,7 +10,7 @@ use harness::{
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::{Home, LEASE, agents, holder, home, organization, until};
+use crate::{Home, LEASE, agents, holder, home, organization, started, until};
 
 /// For another process to take up what was handed back: much less than what is left of the lease then.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -53,15 +53,6 @@ impl Hanging {
         assert_eq!((agents(gateway), gateway.messages().len(), gateway.connects()), (1, 1, connects));
         let store = home.database.open().await;
         audit(store.as_ref(), organization(store.as_ref()).await).await;
-    }
-}
-
-async fn started(processes: &mut [&mut Process]) {
-    for process in processes.iter_mut() {
-        process.start();
-    }
-    for process in processes {
-        process.ready().await;
     }
 }
 

@@ -7,28 +7,28 @@ use std::{
 
 use harness::{
     fake_gateway::{FakeGateway, Fault, Options},
-    fleet::Client,
+    fleet::{Client, Process},
     world::audit,
 };
 
-use crate::{agents, holder, home, organization, until};
+use crate::{Home, agents, holder, home, organization, started, until};
 
 /// What the service promises.
 const PROMISED: Duration = Duration::from_secs(10);
 
+/// An API that works for nobody, and two workers.
+async fn two_workers(home: &Home) -> (Process, [Process; 2]) {
+    let mut api = home.fleet.api("api", &[("NO_WORKER", "true")]);
+    let mut workers = [home.fleet.worker("worker-1", &[]), home.fleet.worker("worker-2", &[])];
+    let [first, second] = &mut workers;
+    started(&mut [&mut api, first, second]).await;
+    (api, workers)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_work_of_a_killed_worker_is_taken_over_within_ten_seconds() {
     let home = home().await;
-    let mut api = home.fleet.api("api", &[("NO_WORKER", "true")]);
-    let mut workers = [home.fleet.worker("worker-1", &[]), home.fleet.worker("worker-2", &[])];
-    api.start();
-    for worker in &mut workers {
-        worker.start();
-    }
-    api.ready().await;
-    for worker in &workers {
-        worker.ready().await;
-    }
+    let (api, mut workers) = two_workers(&home).await;
     let gateway = FakeGateway::start(Options::default()).await;
     let held = gateway.hold("agents.files.set");
     let client = Client::new(vec![api.base.clone()], home.fleet.owner.clone());
@@ -61,16 +61,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(15);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_stood_still_touches_nothing_of_what_another_one_has_made() {
     let home = home().await;
-    let mut api = home.fleet.api("api", &[("NO_WORKER", "true")]);
-    let mut workers = [home.fleet.worker("worker-1", &[]), home.fleet.worker("worker-2", &[])];
-    api.start();
-    for worker in &mut workers {
-        worker.start();
-    }
-    api.ready().await;
-    for worker in &workers {
-        worker.ready().await;
-    }
+    let (api, mut workers) = two_workers(&home).await;
     let mute = Fault::MuteAt("agents.files.set".to_owned());
     let gateway = Arc::new(FakeGateway::start(Options::default().with(mute)).await);
     let client = Client::new(vec![api.base.clone()], home.fleet.owner.clone());
