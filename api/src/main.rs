@@ -114,9 +114,7 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn std::error::Error>> {
         Command::Jobs(command) => ops::jobs::run(store.as_ref(), &clock, &command).await?,
         Command::Queue(command) => ops::queue::run(store.as_ref(), &clock, &command).await?,
         Command::Workers(command) => ops::workers::run(store.as_ref(), &clock, &command).await?,
-        Command::Projections(command) => {
-            ops::projections::run(&cli.place, store.as_ref(), &clock, &command).await?
-        }
+        Command::Projections(command) => ops::projections::run(store.as_ref(), &clock, &command).await?,
         Command::Doctor(doctor) => ops::doctor::run(&cli.place, store.as_ref(), &clock, &doctor).await?,
     };
     store.close().await;

@@ -8,20 +8,19 @@ mod probing;
 mod refused;
 mod registry;
 mod seals;
+mod shadows;
 pub mod sqlite;
 mod stored;
 mod writer;
 
 pub use location::Location;
-pub use operate::{
-    Backlog, CATCH_UP_MAX, CatchUp, Checkpoint, DUE_COUNTED_MAX, Difference, EventFilter, Finished, Operate,
-    Pause, Swap,
-};
+pub use operate::{Backlog, Checkpoint, DUE_COUNTED_MAX, EventFilter, Operate, Pause};
 pub use probing::{DueProbe, NewProbe, ProbeClaim, Probed, Probing, Tidied, Unprobed};
 
 pub use refused::CommitError;
 pub use registry::{FORGOTTEN_AFTER, Orders, Process, ProcessKind, Registry, Report};
 pub use seals::{KEY_CHECK, NEXT_KEY_CHECK, Reseal, Seals};
+pub use shadows::{CATCH_UP_MAX, CatchUp, Difference, Finished, Pace, Pauses, Shadows, Swap};
 
 use std::sync::Arc;
 
@@ -319,7 +318,7 @@ pub struct MemberRow {
 ///
 /// Every method fails with [`StoreError`] when the database does; nothing panics.
 #[async_trait]
-pub trait Store: Operate + Probing + Registry + Seals + std::fmt::Debug + Send + Sync {
+pub trait Store: Operate + Probing + Registry + Seals + Shadows + std::fmt::Debug + Send + Sync {
     /// Writes a commit, together with others that wait: durable when it returns.
     async fn commit(&self, commit: Commit) -> Result<Receipt, CommitError>;
     /// A whole stream, in order.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tokio::{sync::mpsc::channel, try_join};
+
 use crate::{
     beside::beside,
     envelope::{Hash, StoredEvent},
@@ -10,6 +12,8 @@ use crate::{
 
 /// Events per read.
 const PAGE: u32 = 1_000;
+/// Pages that are read ahead.
+const AHEAD: usize = 2;
 
 /// What the proof found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,28 +163,39 @@ pub async fn verify_range(
     let checkpoint = range
         .checkpoint
         .filter(|end| end.position > trusted.position && range.to.is_none_or(|to| end.position <= to));
-    let mut proof = Proof::after(trusted, checkpoint);
-    let page_after = |after: u64| {
-        let left = range.to.map_or(u64::MAX, |to| to.saturating_sub(after));
-        store.stored_page(after, u32::try_from(left).map_or(PAGE, |left| left.min(PAGE)))
-    };
-    let mut page = page_after(proof.last().position).await?;
-    while let Some(last) = page.last() {
-        // While the processor is at work on this page, the database is at the next one.
-        let after = u64::try_from(last.position).unwrap_or(0);
-        let taken = beside(move || {
-            let taken = proof.take_all(&page, head);
-            (proof, taken)
-        });
-        let (next, taken) = tokio::join!(page_after(after), taken);
-        let taken = taken?;
-        proof = taken.0;
-        if let Err(broken) = taken.1 {
-            return Ok(broken);
+    let (pages, mut read) = channel(AHEAD);
+    let reading = async move {
+        let mut after = trusted.position;
+        loop {
+            let left = range.to.map_or(u64::MAX, |to| to.saturating_sub(after));
+            let page =
+                store.stored_page(after, u32::try_from(left).map_or(PAGE, |left| left.min(PAGE))).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = u64::try_from(last.position).unwrap_or(0);
+            // Nobody takes it once something was found wrong.
+            if pages.send(page).await.is_err() {
+                return Ok(());
+            }
         }
-        progress(proof.last().position);
-        page = next?;
-    }
+    };
+    // While the processor is at work on a page, the database is at the next ones.
+    let proving = async move {
+        let mut proof = Proof::after(trusted, checkpoint);
+        while let Some(page) = read.recv().await {
+            let taking = beside(move || proof.take_all(&page, head).map(|()| proof));
+            proof = match taking.await? {
+                Ok(proof) => proof,
+                Err(broken) => return Ok(Err(broken)),
+            };
+            progress(proof.last().position);
+        }
+        Ok::<_, StoreError>(Ok(proof))
+    };
+    let ((), proved) = try_join!(reading, proving)?;
+    let proof = match proved {
+        Ok(proof) => proof,
+        Err(broken) => return Ok(broken),
+    };
     let last = proof.last().position;
     // Whatever was appended meanwhile, the head was moved along with it.
     let now = if last > head.position { store.head().await? } else { head };

@@ -293,19 +293,7 @@ pub struct AgentRead {
 pub fn gateway_rows(gateway: &Gateway) -> Result<Vec<Row>, serde_json::Error> {
     let Gateway::Known(known) = gateway else { return Ok(vec![]) };
     let organization = known.request.organization_id;
-    let status = status(known);
-    let mut rows = vec![];
-    // What was answered stays what was answered, whatever becomes of the gateway later.
-    if known.operation.ended_at.is_none() || known.has_just_ended() {
-        rows.push(Row::Operation {
-            id: known.operation.id,
-            organization,
-            gateway: known.request.gateway,
-            status,
-            created_at: known.operation.requested_at,
-            document: serde_json::to_string(&operation(known, status))?,
-        });
-    }
+    let mut rows = Vec::from_iter(operation_row(gateway)?);
     let (id, agent) = (known.request.gateway, known.request.gateway_agent_id);
     if let Some(read) = gateway_read(known) {
         let (created_at, document) = (known.requested_at, serde_json::to_string(&read)?);
@@ -317,6 +305,28 @@ pub fn gateway_rows(gateway: &Gateway) -> Result<Vec<Row>, serde_json::Error> {
         rows.push(Row::GatewayGone { id, agent });
     }
     Ok(rows)
+}
+
+/// The row of a gateway's last operation, unless it was the outcome of an earlier event.
+///
+/// # Errors
+///
+/// A JSON error, which for our own types would be a bug.
+pub fn operation_row(gateway: &Gateway) -> Result<Option<Row>, serde_json::Error> {
+    // What was answered stays what was answered, whatever becomes of the gateway later.
+    let Gateway::Known(known) = gateway else { return Ok(None) };
+    if known.operation.ended_at.is_some() && !known.has_just_ended() {
+        return Ok(None);
+    }
+    let status = status(known);
+    Ok(Some(Row::Operation {
+        id: known.operation.id,
+        organization: known.request.organization_id,
+        gateway: known.request.gateway,
+        status,
+        created_at: known.operation.requested_at,
+        document: serde_json::to_string(&operation(known, status))?,
+    }))
 }
 
 fn status(known: &Known) -> &'static str {

@@ -14,8 +14,8 @@ use proptest::{
 };
 use shared::{
     domain::{gateway, organization},
-    rebuild::{Pace, rebuild},
-    store::{Difference, Swap},
+    rebuild::rebuild,
+    store::{Difference, Pace, Swap},
     verify::{Verdict, verify},
 };
 

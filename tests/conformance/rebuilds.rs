@@ -17,10 +17,10 @@ use shared::{
     ids::{GatewayId, OperationId, OrganizationId},
     install::found,
     job::Kind,
-    rebuild::{Pace, rebuild},
+    rebuild::rebuild,
     register::{Desk, Registered, Registration, register},
     steer,
-    store::{Difference, Store, Swap},
+    store::{Difference, Pace, Store, Swap},
     token,
     vault::Vault,
 };
@@ -109,6 +109,56 @@ async fn what_differs_is_told_and_replaced_by_a_rebuild() {
 }
 
 #[tokio::test]
+async fn what_differs_is_found_wherever_it_is() {
+    for (name, test) in backends().await {
+        let organization = lived(&test).await;
+        let store = test.store.as_ref();
+        for number in 100..250 {
+            register_one(store, organization, number).await;
+        }
+        // The first, one in the middle, the last two; one too many between them and one after them all.
+        let sorted = "select id from operations order by id";
+        for place in ["limit 1", "limit 1 offset 80", "limit 2 offset 152"] {
+            test.execute(&format!("delete from operations where id in ({sorted} {place})")).await;
+        }
+        for id in ["01000000-0000-7000-8000-000000000000", "ff000000-0000-7000-8000-000000000000"] {
+            test.execute(&format!(
+                "insert into operations (id, organization_id, gateway_id, status, created_at, document) \
+                 values ('{id}', 'x', 'x', 'failed', 0, '{{}}')"
+            ))
+            .await;
+        }
+        let changed =
+            format!("update operations set document = '{{}}' where id in ({sorted} limit 3 offset 60)");
+        test.execute(&changed).await;
+        for pace in [Pace::Steady, Pace::Fast] {
+            let looked = rebuild(store, (Swap::No, pace), |_| {}).await.unwrap();
+            assert_eq!(differing(&looked), [("operations", 9)], "{name} {pace:?}");
+            assert_eq!(looked[1].rows, 154, "{name} {pace:?}");
+        }
+        let swapped = rebuild(store, (Swap::Yes, Pace::Steady), |_| {}).await.unwrap();
+        assert_eq!(differing(&swapped), [("operations", 9)], "{name}");
+        assert_eq!(differing(&rebuild(store, (Swap::No, Pace::Fast), |_| {}).await.unwrap()), [], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_rebuild_left_behind_is_in_nobodys_way() {
+    for (name, test) in backends().await {
+        lived(&test).await;
+        let store = test.store.as_ref();
+        // As a process leaves it that was killed when its rebuild had ended, and its rows were not removed yet.
+        let left = "insert into shadow_organizations (id, name, created_at) values ('org-x', 'nobody', 0)";
+        test.execute(left).await;
+        let differences = rebuild(store, (Swap::No, Pace::Steady), |_| {}).await.unwrap();
+        assert_eq!(differing(&differences), [], "{name}");
+        // The same row can be put there once more: nothing was left this time.
+        test.execute(left).await;
+        assert_eq!(differing(&rebuild(store, (Swap::Yes, Pace::Fast), |_| {}).await.unwrap()), [], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_rebuild_that_was_stopped_goes_on_where_it_was() {
     for (name, test) in backends().await {
         let organization = lived(&test).await;
@@ -175,14 +225,19 @@ async fn a_rebuild_ends_although_one_commit_follows_the_other() {
                 })
             })
             .collect();
-        for (swap, wrong) in [(Swap::No, vec![]), (Swap::Yes, vec![]), (Swap::Yes, vec![("operations", 6)])] {
+        for (swap, pace, wrong) in [
+            (Swap::No, Pace::Fast, vec![]),
+            (Swap::No, Pace::Steady, vec![]),
+            (Swap::Yes, Pace::Fast, vec![]),
+            (Swap::Yes, Pace::Fast, vec![("operations", 6)]),
+        ] {
             if !wrong.is_empty() {
                 // Those of before: of what is being written, a row is written once more.
                 let ended = "update operations set document = '{}' where id in (select id from operations \
                              order by id limit 6)";
                 test.execute(ended).await;
             }
-            let rebuilt = rebuild(test.store.as_ref(), (swap, Pace::Fast), |_| {});
+            let rebuilt = rebuild(test.store.as_ref(), (swap, pace), |_| {});
             let differences = tokio::time::timeout(Duration::from_secs(30), rebuilt).await;
             let differences = differences.unwrap_or_else(|_| panic!("{name}: it never ends")).unwrap();
             assert_eq!(differing(&differences), wrong, "{name}");

@@ -4,11 +4,10 @@ use clap::Subcommand;
 use serde_json::json;
 use shared::{
     clock::Clock,
-    config::Place,
     envelope::Actor,
-    rebuild::{Pace, rebuild},
+    rebuild::rebuild,
     steer,
-    store::{Difference, Store, Swap},
+    store::{Difference, Pace, Store, Swap},
 };
 
 use super::{
@@ -74,12 +73,7 @@ impl ProjectionsCommand {
 /// # Errors
 ///
 /// [`OpsError`] if the store fails.
-pub async fn run(
-    place: &Place,
-    store: &dyn Store,
-    clock: &dyn Clock,
-    command: &ProjectionsCommand,
-) -> Result<u8, OpsError> {
+pub async fn run(store: &dyn Store, clock: &dyn Clock, command: &ProjectionsCommand) -> Result<u8, OpsError> {
     let (swap, fast, json) = match command {
         ProjectionsCommand::List { json } => {
             for name in Difference::PROJECTIONS {
@@ -91,13 +85,12 @@ pub async fn run(
         | ProjectionsCommand::Rebuild { no_swap: true, fast, json } => (Swap::No, *fast, *json),
         ProjectionsCommand::Rebuild { no_swap: false, fast, json } => (Swap::Yes, *fast, *json),
     };
-    // A file's work is all done by this process, on the processors that it keeps to; a server's is not.
-    let how = if place.location()?.is_shared() && !fast { Pace::Steady } else { Pace::Fast };
+    let pace = if fast { Pace::Fast } else { Pace::Steady };
     let mut progress = Progress::new("read", 0, store.head().await?.position);
     if swap == Swap::Yes {
         steer::note_rebuild(store, clock, &Actor::command_line()).await?;
     }
-    let differences = rebuild(store, (swap, how), |position| progress.reach(position)).await?;
+    let differences = rebuild(store, (swap, pace), |position| progress.reach(position)).await?;
     drop(progress);
     let mut are_equal = true;
     for Difference { projection, rows, differing } in differences {

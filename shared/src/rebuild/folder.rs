@@ -1,6 +1,6 @@
 //! The state of each stream, event by event, and the rows that follow from it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
 
 use crate::{
     domain::{
@@ -10,18 +10,34 @@ use crate::{
     },
     envelope::{Recorded, StreamId},
     ids::OrganizationId,
-    store::StoreError,
-    view::{Row, gateway_rows, organization_rows, queue_rows},
+    store::{StoreError, plan::last_of_each},
+    view::{Row, gateway_rows, operation_row, organization_rows, queue_rows},
 };
 
 /// Streams whose state is kept in memory, twice; others are read again when they are met.
 const STATES_MAX: usize = 4_096;
+/// Streams, and rows beside theirs, that are kept back: a row that changes again until then is made and written once.
+const TOUCHED_MAX: usize = 2_000;
+/// Events after which everything is written, so that what is stopped has not much to do again.
+const EVENTS_MAX: usize = 20_000;
 
 /// Folds events one after the other, in the order of the log or of a stream.
 #[derive(Debug, Default)]
 pub struct Folder {
-    young: HashMap<StreamId, State>,
-    old: HashMap<StreamId, State>,
+    young: HashMap<StreamId, Kept>,
+    old: HashMap<StreamId, Kept>,
+    /// Rows that no state tells any more.
+    rows: VecDeque<Row>,
+    /// Streams whose state has changed since its rows were made.
+    touched: VecDeque<StreamId>,
+    events: usize,
+}
+
+/// A state, and whether its rows are to be made.
+#[derive(Debug)]
+struct Kept {
+    state: State,
+    is_touched: bool,
 }
 
 /// A stream's state.
@@ -42,37 +58,55 @@ impl Folder {
     ///
     /// [`StoreError::Unreadable`] for an event that this program does not know.
     pub fn fold(&mut self, event: &Recorded) -> Result<Vec<Row>, StoreError> {
-        let (state, mut rows) = self.step(event, true)?;
-        rows.extend(state.rows().map_err(|_| unreadable(event))?);
-        Ok(rows)
+        self.take(&[], std::slice::from_ref(event))?;
+        self.rows(usize::MAX)
     }
 
-    /// The rows that a page of the log leaves, after the histories of the streams that were not known.
-    ///
-    /// Of a gateway only those that no later event of the page replaces.
-    pub(super) fn fold_page(
-        &mut self,
-        histories: &[Recorded],
-        page: &[Recorded],
-    ) -> Result<Vec<Row>, StoreError> {
+    /// Takes the histories of the streams that were not known, and a page of the log.
+    pub(super) fn take(&mut self, histories: &[Recorded], page: &[Recorded]) -> Result<(), StoreError> {
         for event in histories {
-            self.step(event, false)?;
+            self.kept(event).step(event)?;
         }
-        let mut rows = vec![];
-        let mut touched = HashSet::new();
         for event in page {
-            let is_touched = !touched.insert(&event.stream);
-            rows.extend(self.step(event, is_touched)?.1);
+            let kept = self.kept(event);
+            let rows = kept.step(event)?;
+            if !std::mem::replace(&mut kept.is_touched, true) {
+                self.touched.push_back(event.stream.clone());
+            }
+            self.rows.extend(rows);
         }
-        for stream in touched {
-            let state = self.young.get(stream).unwrap_or(&State::Other);
+        self.events += page.len();
+        Ok(())
+    }
+
+    /// Whether rows are to be made before more is taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len().max(self.touched.len()) >= TOUCHED_MAX || self.events >= EVENTS_MAX
+    }
+
+    /// Whether all rows were made.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.touched.is_empty()
+    }
+
+    /// Makes rows of what was taken, about so many, each id once; all together, in their order, are what it leaves.
+    pub(super) fn rows(&mut self, most: usize) -> Result<Vec<Row>, StoreError> {
+        let mut rows: Vec<Row> = self.rows.drain(..most.min(self.rows.len())).collect();
+        while rows.len() < most
+            && let Some(stream) = self.touched.pop_front()
+        {
+            let Some(kept) = self.young.get_mut(&stream) else { continue };
+            kept.is_touched = false;
             let value = || stream.to_string();
             rows.extend(
-                state.rows().map_err(|_| StoreError::Unreadable { what: "state of", value: value() })?,
+                kept.state.rows().map_err(|_| StoreError::Unreadable { what: "state of", value: value() })?,
             );
         }
-        self.age();
-        Ok(rows)
+        if self.is_empty() {
+            self.events = 0;
+            self.age();
+        }
+        Ok(last_of_each(rows))
     }
 
     /// Streams of a page whose state before it is not known, and before which position that is.
@@ -86,15 +120,14 @@ impl Folder {
         firsts.filter(is_unknown).map(|event| (event.stream.clone(), event.position)).collect()
     }
 
-    fn step(&mut self, event: &Recorded, is_shown: bool) -> Result<(&State, Vec<Row>), StoreError> {
-        if !self.young.contains_key(&event.stream) {
-            let state = self.old.remove(&event.stream).unwrap_or_else(|| State::new(event));
-            self.young.insert(event.stream.clone(), state);
+    fn kept(&mut self, event: &Recorded) -> &mut Kept {
+        match self.young.entry(event.stream.clone()) {
+            Entry::Occupied(kept) => kept.into_mut(),
+            Entry::Vacant(place) => {
+                let new = || Kept { state: State::new(event), is_touched: false };
+                place.insert(self.old.remove(&event.stream).unwrap_or_else(new))
+            }
         }
-        let state = self.young.entry(event.stream.clone()).or_default();
-        let (after, rows) = std::mem::take(state).step(event, is_shown).map_err(|_| unreadable(event))?;
-        *state = after;
-        Ok((state, rows))
     }
 
     /// Keeps the memory bounded: what was not met for a while is read again.
@@ -107,6 +140,16 @@ impl Folder {
 
 fn unreadable(event: &Recorded) -> StoreError {
     StoreError::Unreadable { what: "event", value: event.event_type.clone() }
+}
+
+impl Kept {
+    /// The rows that no later state tells, unless they were made already.
+    fn step(&mut self, event: &Recorded) -> Result<Vec<Row>, StoreError> {
+        let state = std::mem::take(&mut self.state);
+        let (after, rows) = state.step(event, self.is_touched).map_err(|_| unreadable(event))?;
+        self.state = after;
+        Ok(rows)
+    }
 }
 
 impl State {
@@ -124,20 +167,22 @@ impl State {
 
     /// The state after an event, and the rows that no later state tells.
     ///
-    /// These are those of the event itself, and, if they are to be shown, those of a gateway's operation that has just
-    /// ended, or that another one follows now.
-    fn step(self, recorded: &Recorded, is_shown: bool) -> Result<(Self, Vec<Row>), serde_json::Error> {
+    /// These are those of the event itself, and that of a gateway's operation that had just ended, or that another one
+    /// follows, if it is to be made yet.
+    fn step(self, recorded: &Recorded, is_touched: bool) -> Result<(Self, Vec<Row>), serde_json::Error> {
         match self {
-            Self::Gateway(gateway) => {
+            Self::Gateway(before) => {
                 let event: gateway::Event = recorded.event()?;
-                let is_last_of_operation = event.begins().is_some() || gateway.has_just_ended();
-                let rows = if is_shown && is_last_of_operation { gateway_rows(&gateway)? } else { vec![] };
+                let begins = event.begins().is_some();
+                let is_last_of_operation = is_touched && (begins || before.has_just_ended());
+                let ended = if is_last_of_operation { operation_row(&before)? } else { None };
                 let occurrence = Occurrence {
                     at: recorded.recorded_at,
                     version: recorded.version,
-                    request_id: recorded.request_id()?,
+                    // Only an operation keeps it.
+                    request_id: if begins { recorded.request_id()? } else { None },
                 };
-                Ok((Self::Gateway(gateway.evolve(&event, &occurrence)), rows))
+                Ok((Self::Gateway(before.evolve(&event, &occurrence)), ended.into_iter().collect()))
             }
             Self::Organization(id, organization) => {
                 let event: organization::Event = recorded.event()?;

@@ -5,11 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Head, StoreError};
+use super::StoreError;
 use crate::{
     envelope::{Hash, Recorded, StoredEvent, StreamId},
     ids::{GatewayId, OperationId, OrganizationId},
-    view::Row,
 };
 
 /// Which events; all of them where nothing is given.
@@ -93,61 +92,6 @@ pub struct Checkpoint {
     pub signature: Vec<u8>,
 }
 
-/// One read model against its shadow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Name of the table.
-    pub projection: &'static str,
-    /// How many rows it has.
-    pub rows: u64,
-    /// How many rows are missing, too many, or differ.
-    pub differing: u64,
-}
-
-impl Difference {
-    /// Every read model.
-    pub const PROJECTIONS: [&'static str; 8] = [
-        "gateways",
-        "operations",
-        "agents",
-        "organizations",
-        "members",
-        "tokens",
-        "queue_pauses",
-        "worker_drains",
-    ];
-}
-
-/// What is to become of the shadow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Swap {
-    /// It takes the place of the read models.
-    Yes,
-    /// The read models stay as they are.
-    No,
-}
-
-/// So many events at most are folded while nothing can be committed, unless something is replaced.
-pub const CATCH_UP_MAX: u64 = 2_000;
-
-/// The rows of what was recorded since the shadow was filled; asked for while nothing is committed.
-#[async_trait]
-pub trait CatchUp: Send {
-    /// The rows of every event up to this position, which can be read already.
-    async fn rows(&mut self, to: u64) -> Result<Vec<Row>, StoreError>;
-}
-
-/// How the end of a rebuild went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finished {
-    /// The log has grown by more than [`CATCH_UP_MAX`] events meanwhile; catch up to here first.
-    Behind(Head),
-    /// There is no such rebuild any more: another process has ended it.
-    Gone,
-    /// One per read model.
-    Compared(Vec<Difference>),
-}
-
 /// The part of a store that operators use.
 #[async_trait]
 pub trait Operate: Send + Sync {
@@ -178,18 +122,4 @@ pub trait Operate: Send + Sync {
     async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError>;
     /// The latest checkpoint at or before a position.
     async fn checkpoint(&self, at_most: u64) -> Result<Option<Checkpoint>, StoreError>;
-
-    /// Goes on with the rebuild that was begun, or begins one, and tells how far the shadow is filled.
-    async fn shadow_begin(&self) -> Result<u64, StoreError>;
-    /// Fills the shadow from one position to another; `false` if it is not filled up to the first of them any more.
-    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError>;
-    /// Compares the read models with a shadow that is filled up to here, and ends the rebuild. What was recorded since is
-    /// asked for in the same transaction, for while commits follow upon each other nobody would ever find the shadow filled
-    /// up to the end. Commits wait only where something differs and is replaced; everything can be read all the time.
-    async fn shadow_finish(
-        &self,
-        filled: u64,
-        swap: Swap,
-        rest: &mut dyn CatchUp,
-    ) -> Result<Finished, StoreError>;
 }

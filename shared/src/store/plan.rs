@@ -16,7 +16,7 @@ use crate::{
         SecretChange, Then,
     },
     envelope::{Hash, Recorded, StreamId},
-    ids::{JobId, LeaseToken, OrganizationId},
+    ids::{AgentId, GatewayId, JobId, LeaseToken, MemberId, OperationId, OrganizationId, TokenId},
     job::{Job, Lease},
     view::Row,
 };
@@ -211,14 +211,14 @@ fn accept(commit: Commit, facts: &mut Facts, plan: &mut Plan, rows: &mut Latest)
 /// Of each table and id the row that was written last, in the order of the writes.
 #[derive(Debug, Default)]
 struct Latest {
-    rows: HashMap<(u8, String), (usize, Row)>,
+    rows: HashMap<RowId, (usize, Row)>,
     writes: usize,
 }
 
 impl Latest {
     fn put(&mut self, row: Row) {
         self.writes += 1;
-        self.rows.insert(row_id(&row), (self.writes, row));
+        self.rows.insert(RowId::from(&row), (self.writes, row));
     }
 
     fn in_order(self) -> Vec<Row> {
@@ -238,16 +238,31 @@ pub fn last_of_each(rows: Vec<Row>) -> Vec<Row> {
     latest.in_order()
 }
 
-fn row_id(row: &Row) -> (u8, String) {
-    match row {
-        Row::Gateway { id, .. } | Row::GatewayGone { id, .. } => (0, id.to_string()),
-        Row::Operation { id, .. } => (1, id.to_string()),
-        Row::Agent { id, .. } => (2, id.to_string()),
-        Row::Organization { id, .. } => (3, id.to_string()),
-        Row::Member { id, .. } => (4, id.to_string()),
-        Row::Token { id, .. } => (5, id.to_string()),
-        Row::QueuePause(_) => (6, String::new()),
-        Row::WorkerDrain { worker, .. } => (7, worker.clone()),
+/// What a row is the row of; a gateway that is gone has the place of the gateway.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum RowId {
+    Gateway(GatewayId),
+    Operation(OperationId),
+    Agent(AgentId),
+    Organization(OrganizationId),
+    Member(MemberId),
+    Token(TokenId),
+    QueuePause,
+    WorkerDrain(String),
+}
+
+impl From<&Row> for RowId {
+    fn from(row: &Row) -> Self {
+        match row {
+            Row::Gateway { id, .. } | Row::GatewayGone { id, .. } => Self::Gateway(*id),
+            Row::Operation { id, .. } => Self::Operation(*id),
+            Row::Agent { id, .. } => Self::Agent(*id),
+            Row::Organization { id, .. } => Self::Organization(*id),
+            Row::Member { id, .. } => Self::Member(*id),
+            Row::Token { id, .. } => Self::Token(*id),
+            Row::QueuePause(_) => Self::QueuePause,
+            Row::WorkerDrain { worker, .. } => Self::WorkerDrain(worker.clone()),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod registry;
 mod rows;
 mod seals;
 mod server;
+mod shadows;
 mod views;
 mod writer;
 

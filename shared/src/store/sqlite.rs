@@ -11,6 +11,7 @@ mod queue;
 mod registry;
 mod rows;
 mod seals;
+mod shadows;
 mod views;
 mod writer;
 

@@ -34,20 +34,32 @@ pub(super) const PROJECTIONS: [(&str, &[&str]); 8] = [
     ("worker_drains", &["since", "drained_by", "reason"]),
 ];
 
-/// A query for how many rows a read model has, and how many of them, or of its shadow's, are not the same in both.
+/// A query for how a part of a read model differs from its shadow: the rows, `$2` at the most, after the id `$1`.
 ///
-/// Rows meet by their id; `differs` is how the database asks whether two lists of columns are not the same.
+/// One row: the last id of the part, null where there is no row any more; how many rows the read model has in it; and how
+/// many of them, or of its shadow's, are not the same in both. Rows meet by their id; `differs` is how the database asks
+/// whether two lists of columns are not the same.
 pub(super) fn comparison(table: &str, columns: &[&str], differs: &str) -> String {
     let of = |side: &str| {
         let columns: Vec<String> = columns.iter().map(|column| format!("{side}.{column}")).collect();
         columns.join(", ")
     };
     let (live, shadow) = (of("l"), of("s"));
+    let last = |table: &str| {
+        format!("(select max(id) from (select id from {table} where id > $1 order by id limit $2) as page)")
+    };
+    let (end, in_part) = (last(table), "id > $1 and {}.id <= (select id from part)");
+    let of_live = format!("l.{}", in_part.replace("{}", "l"));
+    let of_shadow = format!("s.{}", in_part.replace("{}", "s"));
+    let of_shadow_alone = last(&format!("shadow_{table}"));
     format!(
-        "select (select count(*) from {table}), \
+        "with part as (select coalesce({end}, {of_shadow_alone}) as id) \
+         select (select id from part), \
+             (select count(*) from {table} l where {of_live}), \
              (select count(*) from {table} l left join shadow_{table} s on s.id = l.id \
-                 where s.id is null or ({live}) {differs} ({shadow})) + \
-             (select count(*) from shadow_{table} s left join {table} l on l.id = s.id where l.id is null)"
+                 where {of_live} and (s.id is null or ({live}) {differs} ({shadow}))) + \
+             (select count(*) from shadow_{table} s left join {table} l on l.id = s.id \
+                 where {of_shadow} and l.id is null)"
     )
 }
 

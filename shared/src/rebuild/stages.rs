@@ -1,0 +1,126 @@
+//! From the log into the shadows, in three stages: events are read, folded, and their rows written.
+
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    try_join,
+};
+
+use super::{Folder, RebuildError, history, pace::Pacer};
+use crate::{
+    beside::beside,
+    envelope::Recorded,
+    store::{Pace, Store},
+    view::Row,
+};
+
+/// Pages that are read ahead, and bits that are folded ahead.
+const AHEAD: usize = 2;
+
+/// Some rows of what happened between two positions.
+struct Bit {
+    rows: Vec<Row>,
+    from: u64,
+    /// The same as `from` unless these are the last of them: what is stopped between them is done once more.
+    to: u64,
+}
+
+/// What the stages need.
+struct Stages<'a> {
+    store: &'a dyn Store,
+    pacer: Pacer,
+    from: u64,
+    to: u64,
+}
+
+/// Fills the shadow, which is filled up to `from`, up to `to`.
+pub(super) async fn fill(
+    store: &dyn Store,
+    (folder, pace): (&mut Folder, Pace),
+    (from, to): (u64, u64),
+    progress: &mut (impl FnMut(u64) + Send),
+) -> Result<(), RebuildError> {
+    let stages = Stages { store, pacer: Pacer::new(pace), from, to };
+    let (pages, read) = channel(AHEAD);
+    let (bits, made) = channel(AHEAD);
+    let folding = stages.fold(std::mem::take(folder), read, bits);
+    let ((), after, ()) = try_join!(stages.read(pages), folding, stages.write(made, progress))?;
+    *folder = after;
+    Ok(())
+}
+
+impl Stages<'_> {
+    async fn read(&self, pages: Sender<Vec<Recorded>>) -> Result<(), RebuildError> {
+        let mut after = self.from;
+        while after < self.to {
+            let most = self.pacer.events().min(self.to - after);
+            let reading = self.store.log_page(after, u32::try_from(most).unwrap_or(u32::MAX));
+            let page = self.pacer.bit(reading).await?;
+            let Some(last) = page.last() else { break };
+            after = last.position;
+            if pages.send(page).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fold(
+        &self,
+        mut folder: Folder,
+        mut pages: Receiver<Vec<Recorded>>,
+        bits: Sender<Bit>,
+    ) -> Result<Folder, RebuildError> {
+        let (mut from, mut to) = (self.from, self.from);
+        while let Some(page) = pages.recv().await {
+            to = page.last().map_or(to, |last| last.position);
+            let unknown = folder.unknown(&page);
+            let mut histories = vec![];
+            for (stream, before) in unknown {
+                histories.extend(self.pacer.bit(history(self.store, &stream, before)).await?);
+            }
+            let folding = beside(move || folder.take(&histories, &page).map(|()| folder));
+            folder = self.pacer.bit(folding).await??;
+            if folder.is_full() {
+                folder = self.drain(folder, (from, to), &bits).await?;
+                from = to;
+            }
+        }
+        if from < to { self.drain(folder, (from, to), &bits).await } else { Ok(folder) }
+    }
+
+    async fn drain(
+        &self,
+        mut folder: Folder,
+        (from, to): (u64, u64),
+        bits: &Sender<Bit>,
+    ) -> Result<Folder, RebuildError> {
+        loop {
+            let most = self.pacer.rows();
+            let making = beside(move || folder.rows(most).map(|rows| (folder, rows)));
+            let (after, rows) = self.pacer.bit(making).await??;
+            folder = after;
+            let is_last = folder.is_empty();
+            // Nobody takes it where the writing has failed, which is told there.
+            let _ = bits.send(Bit { rows, from, to: if is_last { to } else { from } }).await;
+            if is_last {
+                return Ok(folder);
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        mut bits: Receiver<Bit>,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<(), RebuildError> {
+        while let Some(Bit { rows, from, to }) = bits.recv().await {
+            if !self.pacer.bit(self.store.shadow_fill(rows, from, to)).await? {
+                return Err(RebuildError::Another);
+            }
+            if to > from {
+                progress(to);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Tables beside the read models, which a rebuild fills.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, Row as _};
+
+use super::{PostgresStore, commit, connections::Statement, rows};
+use crate::{
+    store::{
+        CATCH_UP_MAX, CatchUp, Difference, Finished, Pace, Pauses, Shadows, StoreError, Swap,
+        stored::{PROJECTIONS, Tables, comparison, differing, signed, unsigned},
+    },
+    view::Row,
+};
+
+impl PostgresStore {
+    /// Does something in one transaction of a connection for what may take its time. It is kept for the next time if all
+    /// went well.
+    pub(super) async fn long<T>(
+        &self,
+        doing: &'static str,
+        begin: &'static str,
+        task: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let failed = || StoreError::doing(doing);
+        let mut kept = self.rebuild.lock().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.reads().await?.connect().await.map_err(failed())?,
+        };
+        sqlx::raw_sql(begin).execute(&mut connection).await.map_err(failed())?;
+        let done = task(&mut connection).await?;
+        sqlx::raw_sql("commit").execute(&mut connection).await.map_err(failed())?;
+        *kept = Some(connection);
+        Ok(done)
+    }
+}
+
+#[async_trait]
+impl Shadows for PostgresStore {
+    async fn shadow_begin(&self) -> Result<u64, StoreError> {
+        self.long("begin a rebuild", "begin", begin).await
+    }
+
+    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
+        // What is lost with the server is filled once more: position and rows are lost together.
+        let begin = "begin; set local synchronous_commit = off";
+        self.long("fill a shadow", begin, async |connection| fill(connection, &rows, from, to).await).await
+    }
+
+    async fn shadow_finish(
+        &self,
+        filled: u64,
+        how: (Swap, Pace),
+        rest: &mut dyn CatchUp,
+    ) -> Result<Finished, StoreError> {
+        // In a snapshot, so that nobody who commits waits for the comparison.
+        let begin = "begin isolation level repeatable read";
+        let looked = self
+            .long("compare a shadow", begin, async |connection| look(connection, filled, how, rest).await)
+            .await?;
+        let filled = match looked {
+            Looked::Ended(finished) => return Ok(finished),
+            Looked::Differs { filled } => filled,
+        };
+        // Something differs and is replaced, which is rare: now whoever commits has to wait.
+        self.long("end a rebuild", "begin", async |connection| replace(connection, filled, rest).await).await
+    }
+}
+
+async fn run(connection: &mut PgConnection, text: String) -> Result<(), StoreError> {
+    sqlx::query(sqlx::AssertSqlSafe(text))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(StoreError::doing("change a shadow"))
+}
+
+async fn clear(connection: &mut PgConnection) -> Result<(), StoreError> {
+    for (table, _) in PROJECTIONS {
+        run(connection, format!("truncate table shadow_{table}")).await?;
+    }
+    run(connection, "delete from rebuild".to_owned()).await
+}
+
+async fn begin(connection: &mut PgConnection) -> Result<u64, StoreError> {
+    run(connection, "lock table rebuild in share row exclusive mode".to_owned()).await?;
+    let filled: Option<i64> = sqlx::query_scalar("select position from rebuild")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::doing("begin a rebuild"))?;
+    if filled.is_none() {
+        clear(connection).await?;
+        run(connection, "insert into rebuild (id, position) values (1, 0)".to_owned()).await?;
+    }
+    Ok(filled.map_or(0, unsigned))
+}
+
+async fn fill(connection: &mut PgConnection, rows: &[Row], from: u64, to: u64) -> Result<bool, StoreError> {
+    let moved = sqlx::query("update rebuild set position = $1 where id = 1 and position = $2")
+        .bind(signed(to))
+        .bind(signed(from))
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::doing("fill a shadow"))?;
+    if moved.rows_affected() == 0 {
+        return Ok(false);
+    }
+    rows::upsert(connection, rows, Tables::Shadow).await.map(|()| true)
+}
+
+/// What a look in a snapshot came to.
+enum Looked {
+    Ended(Finished),
+    /// The read models differ from the shadow, which is filled up to here.
+    Differs {
+        filled: u64,
+    },
+}
+
+async fn look(
+    connection: &mut PgConnection,
+    filled: u64,
+    (swap, pace): (Swap, Pace),
+    rest: &mut dyn CatchUp,
+) -> Result<Looked, StoreError> {
+    let head = sqlx::query("select position, hash from log_head where id = 1");
+    let filled = match catch_up(connection, (head, CATCH_UP_MAX), filled, rest).await? {
+        Ok(filled) => filled,
+        Err(finished) => return Ok(Looked::Ended(finished)),
+    };
+    let differences = compare(connection, pace).await?;
+    if swap == Swap::Yes && !differing(&differences).is_empty() {
+        return Ok(Looked::Differs { filled });
+    }
+    clear(connection).await?;
+    Ok(Looked::Ended(Finished::Compared(differences)))
+}
+
+/// Compares once more, and lets the shadow take the place of what differs.
+async fn replace(
+    connection: &mut PgConnection,
+    filled: u64,
+    rest: &mut dyn CatchUp,
+) -> Result<Finished, StoreError> {
+    // The head first, as in every commit: whoever commits waits until this has ended.
+    let head = sqlx::query("select position, hash from log_head where id = 1 for update");
+    // However much was recorded during the comparison: otherwise this would never end.
+    if let Err(finished) = catch_up(connection, (head, u64::MAX), filled, rest).await? {
+        return Ok(finished);
+    }
+    let differences = compare(connection, Pace::Fast).await?;
+    for (table, columns) in differing(&differences) {
+        let all = format!("id, {}", columns.join(", "));
+        let gone = format!(
+            "delete from {table} l where not exists (select 1 from shadow_{table} s where s.id = l.id)"
+        );
+        run(connection, gone).await?;
+        let sets: Vec<String> =
+            columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        let text = format!(
+            "insert into {table} ({all}) select {all} from shadow_{table} on conflict (id) do update set {}",
+            sets.join(", ")
+        );
+        run(connection, text).await?;
+    }
+    clear(connection).await?;
+    Ok(Finished::Compared(differences))
+}
+
+/// Fills the shadow up to the head by at most so many events, and tells where that is; or why it cannot.
+async fn catch_up(
+    connection: &mut PgConnection,
+    (head, most): (Statement, u64),
+    filled: u64,
+    rest: &mut dyn CatchUp,
+) -> Result<Result<u64, Finished>, StoreError> {
+    let head = head.fetch_optional(&mut *connection).await.map_err(StoreError::doing("end a rebuild"))?;
+    let head = commit::head(head.as_ref())?;
+    if head.position > filled.saturating_add(most) {
+        return Ok(Err(Finished::Behind(head)));
+    }
+    let rows = if head.position > filled { rest.rows(head.position).await? } else { vec![] };
+    // Of two that rebuild, one finds that it stands elsewhere.
+    let is_ours = fill(connection, &rows, filled, head.position).await?;
+    Ok(if is_ours { Ok(head.position) } else { Err(Finished::Gone) })
+}
+
+/// How the read models differ from their shadows, part by part.
+async fn compare(connection: &mut PgConnection, pace: Pace) -> Result<Vec<Difference>, StoreError> {
+    let (mut differences, mut pauses) = (vec![], Pauses::new(pace));
+    for (projection, columns) in PROJECTIONS {
+        let text = comparison(projection, columns, "is distinct from");
+        let mut difference = Difference { projection, rows: 0, differing: 0 };
+        let mut after = Some(String::new());
+        while let Some(id) = after {
+            let began = Instant::now();
+            let part =
+                sqlx::query(sqlx::AssertSqlSafe(text.clone())).bind(id).bind(i64::from(pace.compared()));
+            let part =
+                part.fetch_one(&mut *connection).await.map_err(StoreError::doing("compare a shadow"))?;
+            difference.rows += unsigned(part.get(1));
+            difference.differing += unsigned(part.get(2));
+            after = part.get(0);
+            pauses.after(began.elapsed()).await;
+        }
+        differences.push(difference);
+    }
+    Ok(differences)
+}
