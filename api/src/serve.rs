@@ -21,7 +21,7 @@ use shared::{
     vault::{Vault, VaultError},
     watch::Waiters,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -30,6 +30,10 @@ use crate::{
     routes::router,
     state::{App, Limits, Looks, Prepared},
 };
+
+/// How long a client may take nothing of what was sent to it, in milliseconds: two of a stream's comments.
+#[cfg(target_os = "linux")]
+const UNREAD_MAX: u32 = 30_000;
 
 /// Why the server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -218,10 +222,23 @@ async fn prepare(place: &Place, first_token: Option<&Secret>, started: &Started)
     found_once(place, first_token, started.store.as_ref(), started.clock.as_ref()).await
 }
 
+/// Ends a connection whose client takes nothing of what is sent to it for [`UNREAD_MAX`], gone or not: a stream that
+/// nobody reads would be kept for as long as the program runs.
+#[cfg(target_os = "linux")]
+fn limit_silence(tcp: &TcpStream) {
+    // Where the system does not know it, the connection is no worse than before.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(tcp, UNREAD_MAX);
+}
+
+/// Where the system has no such limit.
+#[cfg(not(target_os = "linux"))]
+fn limit_silence(_: &TcpStream) {}
+
 /// Answers on this listener until stopped, then lets running requests end within the limit.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, limit: Duration) {
     let listener = listener.tap_io(|tcp| {
         let _ = tcp.set_nodelay(true);
+        limit_silence(tcp);
     });
     let ended = stop.clone();
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -12,6 +12,11 @@ use shared::{
     watch::FEED_EVENTS_MAX,
 };
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
 use super::{events::ask, home};
 
 /// What fits between a server and a reader who does not read, at the most, with what is told: far more than the buffers
@@ -20,6 +25,11 @@ const IN_BETWEEN: usize = 4_000;
 const EVENTS_PER_COMMIT: u64 = 50;
 /// Weight of an event.
 const BYTES: usize = 4_000;
+
+/// Longer than a server waits for a reader who takes nothing.
+const UNREAD: Duration = Duration::from_secs(40);
+/// Answers that do not fit between a server and a reader who does not read.
+const ANSWERS: usize = 400;
 
 async fn open(world: &World, after: u64) -> Response {
     let request = ask(world, "/api/v1/events/stream", &world.owner);
@@ -100,4 +110,34 @@ async fn a_stream_on_which_nothing_happens_shows_that_it_lives() {
     // Every 15 s; the rest is for a machine that has other things to do.
     let waited = started.elapsed();
     assert!(waited > Duration::from_secs(10) && waited < Duration::from_secs(20), "{waited:?}");
+}
+
+/// Whether the connection ends before it has told everything, if nothing is read for a while.
+async fn ends_unread(world: &World, unread: Duration) -> bool {
+    let mut socket = TcpStream::connect(world.address).await.unwrap();
+    let asked = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(ANSWERS);
+    socket.write_all(asked.as_bytes()).await.unwrap();
+    tokio::time::sleep(unread).await;
+    let (mut told, mut buffer) = (0, vec![0; 1 << 20]);
+    loop {
+        match tokio::time::timeout(Duration::from_secs(10), socket.read(&mut buffer)).await.unwrap() {
+            Err(_) | Ok(0) => return true,
+            Ok(read) => {
+                told += buffer[..read].windows(12).filter(|bytes| bytes == b"HTTP/1.1 200").count();
+                if told >= ANSWERS - 1 {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_which_nothing_is_read_ends() {
+    let home = home().await;
+    let world = &home.world;
+    let (at_once, late) =
+        tokio::join!(ends_unread(world, Duration::from_secs(1)), ends_unread(world, UNREAD));
+    assert!(!at_once, "a reader who pauses is told everything");
+    assert!(late, "a reader who takes nothing is left");
 }
