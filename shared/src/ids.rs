@@ -114,6 +114,10 @@ uuid_id!(
     LeaseToken, "lease token", ""
 );
 uuid_id!(
+    /// One run of a rebuild of the read models.
+    RebuildId, "rebuild id", ""
+);
+uuid_id!(
     /// A person or program that belongs to an organization. Shown as `member-` and a UUID.
     MemberId, "member id", "member-"
 );

@@ -12,7 +12,9 @@ pub use folder::Folder;
 use async_trait::async_trait;
 
 use crate::{
+    clock::{Clock as _, SystemClock},
     envelope::{Recorded, StreamId},
+    ids::RebuildId,
     store::{CatchUp, Difference, Finished, Pace, Store, StoreError, Swap, plan::last_of_each},
     view::Row,
 };
@@ -23,8 +25,10 @@ const PAGE: u32 = 1_000;
 /// Why a rebuild was not finished.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// Another process does the same.
-    #[error("another process rebuilds the read models of this database")]
+    /// Another process has begun to do the same, and goes on with it.
+    #[error(
+        "another process has begun to rebuild the read models of this database, and goes on where this one was"
+    )]
     Another,
     /// The store failed, or holds an event that this program does not know.
     #[error(transparent)]
@@ -42,13 +46,14 @@ pub async fn rebuild(
     (swap, mut pace): (Swap, Pace),
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<Vec<Difference>, RebuildError> {
-    let mut done = store.shadow_begin().await?;
+    let run = RebuildId::mint(SystemClock.now());
+    let mut done = store.shadow_begin(run).await?;
     let mut folder = Folder::default();
     loop {
         let head = store.head().await?.position;
-        stages::fill(store, (&mut folder, pace), (done, head), &mut progress).await?;
+        stages::fill(store, (&mut folder, pace), (run, done, head), &mut progress).await?;
         let mut rest = Rest { store, folder: &mut folder, done: done.max(head) };
-        let finished = store.shadow_finish(rest.done, (swap, pace), &mut rest).await?;
+        let finished = store.shadow_finish(run, rest.done, (swap, pace), &mut rest).await?;
         // How far the shadow was filled by that.
         done = rest.done;
         match finished {

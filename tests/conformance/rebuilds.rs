@@ -14,7 +14,7 @@ use shared::{
     domain::gateway::{Command, patience::Patience},
     envelope::Actor,
     execute::{Context, execute},
-    ids::{GatewayId, OperationId, OrganizationId},
+    ids::{GatewayId, OperationId, OrganizationId, RebuildId},
     install::found,
     job::Kind,
     rebuild::rebuild,
@@ -164,15 +164,22 @@ async fn a_rebuild_that_was_stopped_goes_on_where_it_was() {
         let organization = lived(&test).await;
         let store = test.store.as_ref();
         // As a process that was killed after its first step leaves it: filled up to there, and no further.
-        assert_eq!(store.shadow_begin().await.unwrap(), 0, "{name}");
+        let run = || RebuildId::mint(SystemClock.now());
+        let killed = run();
+        assert_eq!(store.shadow_begin(killed).await.unwrap(), 0, "{name}");
         let mut folder = shared::rebuild::Folder::default();
         let mut rows = vec![];
         for event in store.log_page(0, 4).await.unwrap() {
             rows.extend(folder.fold(&event).unwrap());
         }
-        assert!(store.shadow_fill(shared::store::plan::last_of_each(rows), 0, 4).await.unwrap(), "{name}");
-        assert!(!store.shadow_fill(vec![], 0, 4).await.unwrap(), "{name}: nobody fills it twice");
-        assert_eq!(store.shadow_begin().await.unwrap(), 4, "{name}");
+        let rows = shared::store::plan::last_of_each(rows);
+        assert!(store.shadow_fill(killed, rows, 0, 4).await.unwrap(), "{name}");
+        assert!(!store.shadow_fill(killed, vec![], 0, 4).await.unwrap(), "{name}: nobody fills it twice");
+        let other = run();
+        assert_eq!(store.shadow_begin(other).await.unwrap(), 4, "{name}");
+        // Rows of an older state would come after those of the one that went on, and stay.
+        assert!(!store.shadow_fill(killed, vec![], 4, 4).await.unwrap(), "{name}: it is another's now");
+        assert!(store.shadow_fill(other, vec![], 4, 4).await.unwrap(), "{name}");
         register_one(store, organization, 99).await;
         let mut reached = vec![];
         let differences =

@@ -15,7 +15,9 @@ use super::{
     output::{Output, Progress},
 };
 
-const EXAMPLES: &str = "Commits and reads go on meanwhile. A rebuild that was stopped goes on where it was.
+const EXAMPLES: &str =
+    "Commits and reads go on meanwhile. A rebuild that was stopped goes on where it was; of two
+at once, the one that began last goes on, and the other one ends.
 
 Examples:
   mission-control projections verify

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Streams whose state is kept in memory, twice; others are read again when they are met.
-const STATES_MAX: usize = 4_096;
+const STATES_MAX: usize = 2_048;
 /// Streams, and rows beside theirs, that are kept back: a row that changes again until then is made and written once.
 const TOUCHED_MAX: usize = 2_000;
 /// Events after which everything is written, so that what is stopped has not much to do again.

@@ -1,5 +1,6 @@
 //! From the log into the shadows, in three stages: events are read, folded, and their rows written.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
     try_join,
@@ -8,13 +9,18 @@ use tokio::{
 use super::{Folder, RebuildError, history, pace::Pacer};
 use crate::{
     beside::beside,
-    envelope::Recorded,
-    store::{Pace, Store},
+    envelope::{Recorded, StreamId},
+    ids::RebuildId,
+    store::{Pace, Store, StoreError},
     view::Row,
 };
 
 /// Pages that are read ahead, and bits that are folded ahead.
 const AHEAD: usize = 2;
+/// Pages that are read at once, so that the database is at one while we take the other in.
+const AT_ONCE: usize = 2;
+/// Streams that are read again at once.
+const HISTORIES: usize = 8;
 
 /// Some rows of what happened between two positions.
 struct Bit {
@@ -28,6 +34,7 @@ struct Bit {
 struct Stages<'a> {
     store: &'a dyn Store,
     pacer: Pacer,
+    run: RebuildId,
     from: u64,
     to: u64,
 }
@@ -36,10 +43,10 @@ struct Stages<'a> {
 pub(super) async fn fill(
     store: &dyn Store,
     (folder, pace): (&mut Folder, Pace),
-    (from, to): (u64, u64),
+    (run, from, to): (RebuildId, u64, u64),
     progress: &mut (impl FnMut(u64) + Send),
 ) -> Result<(), RebuildError> {
-    let stages = Stages { store, pacer: Pacer::new(pace), from, to };
+    let stages = Stages { store, pacer: Pacer::new(pace), run, from, to };
     let (pages, read) = channel(AHEAD);
     let (bits, made) = channel(AHEAD);
     let folding = stages.fold(std::mem::take(folder), read, bits);
@@ -50,18 +57,23 @@ pub(super) async fn fill(
 
 impl Stages<'_> {
     async fn read(&self, pages: Sender<Vec<Recorded>>) -> Result<(), RebuildError> {
-        let mut after = self.from;
-        while after < self.to {
-            let most = self.pacer.events().min(self.to - after);
-            let reading = self.store.log_page(after, u32::try_from(most).unwrap_or(u32::MAX));
-            let page = self.pacer.bit(reading).await?;
-            let Some(last) = page.last() else { break };
-            after = last.position;
+        let begins = (self.from..self.to).step_by(self.pacer.events());
+        let mut reading = stream::iter(begins).map(|after| self.page_after(after)).buffered(AT_ONCE);
+        while let Some(page) = reading.try_next().await? {
             if pages.send(page).await.is_err() {
                 break;
             }
         }
         Ok(())
+    }
+
+    async fn page_after(&self, after: u64) -> Result<Vec<Recorded>, StoreError> {
+        let left = usize::try_from(self.to - after).unwrap_or(usize::MAX);
+        let most = u32::try_from(left.min(self.pacer.events())).unwrap_or(u32::MAX);
+        let mut page = self.pacer.bit(self.store.log_page(after, most)).await?;
+        // Of a log with a gap, which only `verify` is to tell, the next page has the rest.
+        page.retain(|event| event.position <= after.saturating_add(most.into()));
+        Ok(page)
     }
 
     async fn fold(
@@ -73,11 +85,9 @@ impl Stages<'_> {
         let (mut from, mut to) = (self.from, self.from);
         while let Some(page) = pages.recv().await {
             to = page.last().map_or(to, |last| last.position);
-            let unknown = folder.unknown(&page);
-            let mut histories = vec![];
-            for (stream, before) in unknown {
-                histories.extend(self.pacer.bit(history(self.store, &stream, before)).await?);
-            }
+            let unknown = stream::iter(folder.unknown(&page));
+            let reading = unknown.map(|(stream, before)| self.history(stream, before)).buffered(HISTORIES);
+            let histories: Vec<_> = reading.try_concat().await?;
             let folding = beside(move || folder.take(&histories, &page).map(|()| folder));
             folder = self.pacer.bit(folding).await??;
             if folder.is_full() {
@@ -86,6 +96,10 @@ impl Stages<'_> {
             }
         }
         if from < to { self.drain(folder, (from, to), &bits).await } else { Ok(folder) }
+    }
+
+    async fn history(&self, stream: StreamId, before: u64) -> Result<Vec<Recorded>, StoreError> {
+        self.pacer.bit(history(self.store, &stream, before)).await
     }
 
     async fn drain(
@@ -114,7 +128,7 @@ impl Stages<'_> {
         progress: &mut (impl FnMut(u64) + Send),
     ) -> Result<(), RebuildError> {
         while let Some(Bit { rows, from, to }) = bits.recv().await {
-            if !self.pacer.bit(self.store.shadow_fill(rows, from, to)).await? {
+            if !self.pacer.bit(self.store.shadow_fill(self.run, rows, from, to)).await? {
                 return Err(RebuildError::Another);
             }
             if to > from {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 
 use super::{Head, StoreError};
-use crate::view::Row;
+use crate::{ids::RebuildId, view::Row};
 
 /// How much of the machine a rebuild takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,14 +116,23 @@ pub enum Finished {
 #[async_trait]
 pub trait Shadows: Send + Sync {
     /// Goes on with the rebuild that was begun, or begins one, and tells how far the shadow is filled.
-    async fn shadow_begin(&self) -> Result<u64, StoreError>;
-    /// Fills the shadow from one position to another; `false` if it is not filled up to the first of them any more.
-    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError>;
+    /// Whoever did it before is refused from now on.
+    async fn shadow_begin(&self, run: RebuildId) -> Result<u64, StoreError>;
+    /// Fills the shadow from one position to another; `false` if another run has begun since, or it is not filled up to
+    /// the first of them any more. Rows of later events may be there before the position is moved: they are written again.
+    async fn shadow_fill(
+        &self,
+        run: RebuildId,
+        rows: Vec<Row>,
+        from: u64,
+        to: u64,
+    ) -> Result<bool, StoreError>;
     /// Compares the read models with a shadow that is filled up to here, and ends the rebuild. What was recorded since is
     /// asked for in the same transaction, for while commits follow upon each other nobody would ever find the shadow filled
     /// up to the end. Commits wait only where something differs and is replaced; everything can be read all the time.
     async fn shadow_finish(
         &self,
+        run: RebuildId,
         filled: u64,
         how: (Swap, Pace),
         rest: &mut dyn CatchUp,

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{PostgresStore, commit, connections::Statement, rows};
 use crate::{
+    ids::RebuildId,
     store::{
         CATCH_UP_MAX, CatchUp, Difference, Finished, Pace, Pauses, Shadows, StoreError, Swap,
         stored::{PROJECTIONS, Tables, comparison, differing, signed, unsigned},
@@ -39,18 +40,26 @@ impl PostgresStore {
 
 #[async_trait]
 impl Shadows for PostgresStore {
-    async fn shadow_begin(&self) -> Result<u64, StoreError> {
-        self.long("begin a rebuild", "begin", begin).await
+    async fn shadow_begin(&self, run: RebuildId) -> Result<u64, StoreError> {
+        self.long("begin a rebuild", "begin", async |connection| begin(connection, run).await).await
     }
 
-    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
+    async fn shadow_fill(
+        &self,
+        run: RebuildId,
+        rows: Vec<Row>,
+        from: u64,
+        to: u64,
+    ) -> Result<bool, StoreError> {
         // What is lost with the server is filled once more: position and rows are lost together.
         let begin = "begin; set local synchronous_commit = off";
-        self.long("fill a shadow", begin, async |connection| fill(connection, &rows, from, to).await).await
+        self.long("fill a shadow", begin, async |connection| fill(connection, run, &rows, (from, to)).await)
+            .await
     }
 
     async fn shadow_finish(
         &self,
+        run: RebuildId,
         filled: u64,
         how: (Swap, Pace),
         rest: &mut dyn CatchUp,
@@ -58,18 +67,21 @@ impl Shadows for PostgresStore {
         // In a snapshot, so that nobody who commits waits for the comparison.
         let begin = "begin isolation level repeatable read";
         let looked = self
-            .long("compare a shadow", begin, async |connection| look(connection, filled, how, rest).await)
+            .long("compare a shadow", begin, async |connection| {
+                look(connection, (run, filled), how, rest).await
+            })
             .await?;
         let filled = match looked {
             Looked::Ended(finished) => return Ok(finished),
             Looked::Differs { filled } => filled,
         };
         // Something differs and is replaced, which is rare: now whoever commits has to wait.
-        self.long("end a rebuild", "begin", async |connection| replace(connection, filled, rest).await).await
+        self.long("end a rebuild", "begin", async |connection| replace(connection, (run, filled), rest).await)
+            .await
     }
 }
 
-async fn run(connection: &mut PgConnection, text: String) -> Result<(), StoreError> {
+async fn change(connection: &mut PgConnection, text: String) -> Result<(), StoreError> {
     sqlx::query(sqlx::AssertSqlSafe(text))
         .execute(connection)
         .await
@@ -79,28 +91,37 @@ async fn run(connection: &mut PgConnection, text: String) -> Result<(), StoreErr
 
 async fn clear(connection: &mut PgConnection) -> Result<(), StoreError> {
     for (table, _) in PROJECTIONS {
-        run(connection, format!("truncate table shadow_{table}")).await?;
+        change(connection, format!("truncate table shadow_{table}")).await?;
     }
-    run(connection, "delete from rebuild".to_owned()).await
+    change(connection, "delete from rebuild".to_owned()).await
 }
 
-async fn begin(connection: &mut PgConnection) -> Result<u64, StoreError> {
-    run(connection, "lock table rebuild in share row exclusive mode".to_owned()).await?;
+async fn begin(connection: &mut PgConnection, run: RebuildId) -> Result<u64, StoreError> {
+    change(connection, "lock table rebuild in share row exclusive mode".to_owned()).await?;
     let filled: Option<i64> = sqlx::query_scalar("select position from rebuild")
         .fetch_optional(&mut *connection)
         .await
         .map_err(StoreError::doing("begin a rebuild"))?;
     if filled.is_none() {
         clear(connection).await?;
-        run(connection, "insert into rebuild (id, position) values (1, 0)".to_owned()).await?;
     }
+    let begun =
+        "insert into rebuild (id, position, run) values (1, 0, $1) on conflict (id) do update set run = $1";
+    let begun = sqlx::query(begun).bind(run.to_string()).execute(&mut *connection).await;
+    begun.map_err(StoreError::doing("begin a rebuild"))?;
     Ok(filled.map_or(0, unsigned))
 }
 
-async fn fill(connection: &mut PgConnection, rows: &[Row], from: u64, to: u64) -> Result<bool, StoreError> {
-    let moved = sqlx::query("update rebuild set position = $1 where id = 1 and position = $2")
+async fn fill(
+    connection: &mut PgConnection,
+    run: RebuildId,
+    rows: &[Row],
+    (from, to): (u64, u64),
+) -> Result<bool, StoreError> {
+    let moved = sqlx::query("update rebuild set position = $1 where id = 1 and position = $2 and run = $3")
         .bind(signed(to))
         .bind(signed(from))
+        .bind(run.to_string())
         .execute(&mut *connection)
         .await
         .map_err(StoreError::doing("fill a shadow"))?;
@@ -121,12 +142,12 @@ enum Looked {
 
 async fn look(
     connection: &mut PgConnection,
-    filled: u64,
+    (run, filled): (RebuildId, u64),
     (swap, pace): (Swap, Pace),
     rest: &mut dyn CatchUp,
 ) -> Result<Looked, StoreError> {
     let head = sqlx::query("select position, hash from log_head where id = 1");
-    let filled = match catch_up(connection, (head, CATCH_UP_MAX), filled, rest).await? {
+    let filled = match catch_up(connection, (head, CATCH_UP_MAX), (run, filled), rest).await? {
         Ok(filled) => filled,
         Err(finished) => return Ok(Looked::Ended(finished)),
     };
@@ -141,13 +162,13 @@ async fn look(
 /// Compares once more, and lets the shadow take the place of what differs.
 async fn replace(
     connection: &mut PgConnection,
-    filled: u64,
+    (run, filled): (RebuildId, u64),
     rest: &mut dyn CatchUp,
 ) -> Result<Finished, StoreError> {
     // The head first, as in every commit: whoever commits waits until this has ended.
     let head = sqlx::query("select position, hash from log_head where id = 1 for update");
     // However much was recorded during the comparison: otherwise this would never end.
-    if let Err(finished) = catch_up(connection, (head, u64::MAX), filled, rest).await? {
+    if let Err(finished) = catch_up(connection, (head, u64::MAX), (run, filled), rest).await? {
         return Ok(finished);
     }
     let differences = compare(connection, Pace::Fast).await?;
@@ -156,14 +177,14 @@ async fn replace(
         let gone = format!(
             "delete from {table} l where not exists (select 1 from shadow_{table} s where s.id = l.id)"
         );
-        run(connection, gone).await?;
+        change(connection, gone).await?;
         let sets: Vec<String> =
             columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
         let text = format!(
             "insert into {table} ({all}) select {all} from shadow_{table} on conflict (id) do update set {}",
             sets.join(", ")
         );
-        run(connection, text).await?;
+        change(connection, text).await?;
     }
     clear(connection).await?;
     Ok(Finished::Compared(differences))
@@ -173,7 +194,7 @@ async fn replace(
 async fn catch_up(
     connection: &mut PgConnection,
     (head, most): (Statement, u64),
-    filled: u64,
+    (run, filled): (RebuildId, u64),
     rest: &mut dyn CatchUp,
 ) -> Result<Result<u64, Finished>, StoreError> {
     let head = head.fetch_optional(&mut *connection).await.map_err(StoreError::doing("end a rebuild"))?;
@@ -183,7 +204,7 @@ async fn catch_up(
     }
     let rows = if head.position > filled { rest.rows(head.position).await? } else { vec![] };
     // Of two that rebuild, one finds that it stands elsewhere.
-    let is_ours = fill(connection, &rows, filled, head.position).await?;
+    let is_ours = fill(connection, run, &rows, (filled, head.position)).await?;
     Ok(if is_ours { Ok(head.position) } else { Err(Finished::Gone) })
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{SqliteStore, commit, operate::Doing, rows, writer::Other};
 use crate::{
+    ids::RebuildId,
     store::{
         CATCH_UP_MAX, CatchUp, Difference, Finished, Pace, Pauses, Shadows, StoreError, Swap,
         stored::{PROJECTIONS, Tables, comparison, differing, signed, unsigned},
@@ -22,25 +23,33 @@ const CLEARED: u32 = 500;
 
 #[async_trait]
 impl Shadows for SqliteStore {
-    async fn shadow_begin(&self) -> Result<u64, StoreError> {
+    async fn shadow_begin(&self, run: RebuildId) -> Result<u64, StoreError> {
         loop {
-            let begun = self.write("begin a rebuild", |connection| Box::pin(begin(connection))).await?;
+            let begun =
+                self.write("begin a rebuild", move |connection| Box::pin(begin(connection, run))).await?;
             // Some of what an earlier rebuild left was removed.
             let Some(filled) = begun else { continue };
             return Ok(filled);
         }
     }
 
-    async fn shadow_fill(&self, rows: Vec<Row>, from: u64, to: u64) -> Result<bool, StoreError> {
+    async fn shadow_fill(
+        &self,
+        run: RebuildId,
+        rows: Vec<Row>,
+        from: u64,
+        to: u64,
+    ) -> Result<bool, StoreError> {
         // Position and rows are lost together.
         self.write_as(("fill a shadow", Other::LazyTask), move |connection| {
-            Box::pin(async move { fill(connection, &rows, from, to).await })
+            Box::pin(async move { fill(connection, run, &rows, (from, to)).await })
         })
         .await
     }
 
     async fn shadow_finish(
         &self,
+        run: RebuildId,
         filled: u64,
         (swap, pace): (Swap, Pace),
         rest: &mut dyn CatchUp,
@@ -49,7 +58,7 @@ impl Shadows for SqliteStore {
         for _ in 0..LOOKS_MAX {
             let reached = self
                 .locked(rest, move |connection, rest| {
-                    Box::pin(catch_up(connection, (filled, CATCH_UP_MAX), rest))
+                    Box::pin(catch_up(connection, run, (filled, CATCH_UP_MAX), rest))
                 })
                 .await?;
             match reached {
@@ -61,7 +70,8 @@ impl Shadows for SqliteStore {
             if swap == Swap::Yes && !differing(&differences).is_empty() {
                 break;
             }
-            let is_ours = self.write("end a rebuild", move |connection| Box::pin(end(connection, filled)));
+            let is_ours =
+                self.write("end a rebuild", move |connection| Box::pin(end(connection, run, filled)));
             if !is_ours.await? {
                 return Ok(Finished::Gone);
             }
@@ -70,14 +80,14 @@ impl Shadows for SqliteStore {
         }
         // Something differs and is replaced, which is rare: now whoever commits has to wait.
         let finished = self
-            .locked(rest, move |connection, rest| Box::pin(replace(connection, (filled, swap), rest)))
+            .locked(rest, move |connection, rest| Box::pin(replace(connection, run, (filled, swap), rest)))
             .await?;
         self.sweep(pace).await?;
         Ok(finished)
     }
 }
 
-async fn run(connection: &mut SqliteConnection, text: String) -> Result<u64, StoreError> {
+async fn change(connection: &mut SqliteConnection, text: String) -> Result<u64, StoreError> {
     sqlx::query(sqlx::AssertSqlSafe(text))
         .execute(connection)
         .await
@@ -86,15 +96,16 @@ async fn run(connection: &mut SqliteConnection, text: String) -> Result<u64, Sto
 }
 
 /// Where the shadow is filled up to; `None` if an earlier rebuild had left rows, of which some are removed now.
-async fn begin(connection: &mut SqliteConnection) -> Result<Option<u64>, StoreError> {
-    if let Some(filled) = filled(connection).await? {
-        return Ok(Some(filled));
-    }
-    if clear_some(connection).await? {
+async fn begin(connection: &mut SqliteConnection, run: RebuildId) -> Result<Option<u64>, StoreError> {
+    let filled = filled(connection).await?;
+    if filled.is_none() && clear_some(connection).await? {
         return Ok(None);
     }
-    run(connection, "insert into rebuild (id, position) values (1, 0)".to_owned()).await?;
-    Ok(Some(0))
+    let begun =
+        "insert into rebuild (id, position, run) values (1, 0, ?1) on conflict (id) do update set run = ?1";
+    let begun = sqlx::query(begun).bind(run.to_string()).execute(connection).await;
+    begun.map_err(StoreError::doing("begin a rebuild"))?;
+    Ok(Some(filled.unwrap_or(0)))
 }
 
 async fn filled(connection: &mut SqliteConnection) -> Result<Option<u64>, StoreError> {
@@ -114,7 +125,7 @@ async fn clear_some(connection: &mut SqliteConnection) -> Result<bool, StoreErro
         let text = format!(
             "delete from shadow_{table} where id in (select id from shadow_{table} order by id limit {CLEARED})"
         );
-        if run(connection, text).await? > 0 {
+        if change(connection, text).await? > 0 {
             return Ok(true);
         }
     }
@@ -177,6 +188,7 @@ impl SqliteStore {
 /// Fills the shadow up to the head by at most so many events, and tells where that is; or why it cannot.
 async fn catch_up(
     connection: &mut SqliteConnection,
+    run: RebuildId,
     (filled, most): (u64, u64),
     rest: Rest,
 ) -> Result<Result<u64, Finished>, StoreError> {
@@ -192,19 +204,20 @@ async fn catch_up(
         vec![]
     };
     // Of two that rebuild, one finds that it stands elsewhere.
-    let is_ours = fill(connection, &rows, filled, head.position).await?;
+    let is_ours = fill(connection, run, &rows, (filled, head.position)).await?;
     Ok(if is_ours { Ok(head.position) } else { Err(Finished::Gone) })
 }
 
 async fn fill(
     connection: &mut SqliteConnection,
+    run: RebuildId,
     rows: &[Row],
-    from: u64,
-    to: u64,
+    (from, to): (u64, u64),
 ) -> Result<bool, StoreError> {
-    let moved = sqlx::query("update rebuild set position = ? where id = 1 and position = ?")
+    let moved = sqlx::query("update rebuild set position = ? where id = 1 and position = ? and run = ?")
         .bind(signed(to))
         .bind(signed(from))
+        .bind(run.to_string())
         .execute(&mut *connection)
         .await
         .map_err(StoreError::doing("fill a shadow"))?;
@@ -215,10 +228,10 @@ async fn fill(
 }
 
 /// Ends the rebuild; `false` if it is not filled up to here any more.
-async fn end(connection: &mut SqliteConnection, filled: u64) -> Result<bool, StoreError> {
-    let is_ours = fill(connection, &[], filled, filled).await?;
+async fn end(connection: &mut SqliteConnection, run: RebuildId, filled: u64) -> Result<bool, StoreError> {
+    let is_ours = fill(connection, run, &[], (filled, filled)).await?;
     if is_ours {
-        run(connection, "delete from rebuild".to_owned()).await?;
+        change(connection, "delete from rebuild".to_owned()).await?;
     }
     Ok(is_ours)
 }
@@ -226,18 +239,19 @@ async fn end(connection: &mut SqliteConnection, filled: u64) -> Result<bool, Sto
 /// Compares once more, and lets the shadow take the place of what differs if it is to.
 async fn replace(
     connection: &mut SqliteConnection,
+    run: RebuildId,
     (filled, swap): (u64, Swap),
     rest: Rest,
 ) -> Result<Finished, StoreError> {
     // However much was recorded during the comparison: otherwise this would never end.
-    if let Err(finished) = catch_up(connection, (filled, u64::MAX), rest).await? {
+    if let Err(finished) = catch_up(connection, run, (filled, u64::MAX), rest).await? {
         return Ok(finished);
     }
     let differences = compare(connection, Pace::Fast).await?;
     let replaced = if swap == Swap::Yes { differing(&differences) } else { vec![] };
     for (table, columns) in replaced {
         let all = format!("id, {}", columns.join(", "));
-        run(connection, format!("delete from {table} where id not in (select id from shadow_{table})"))
+        change(connection, format!("delete from {table} where id not in (select id from shadow_{table})"))
             .await?;
         let sets: Vec<String> =
             columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
@@ -246,9 +260,9 @@ async fn replace(
              on conflict (id) do update set {}",
             sets.join(", ")
         );
-        run(connection, text).await?;
+        change(connection, text).await?;
     }
-    run(connection, "delete from rebuild".to_owned()).await?;
+    change(connection, "delete from rebuild".to_owned()).await?;
     Ok(Finished::Compared(differences))
 }
 
