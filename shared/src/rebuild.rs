@@ -48,9 +48,14 @@ pub async fn rebuild(
 ) -> Result<Vec<Difference>, RebuildError> {
     let run = RebuildId::mint(SystemClock.now());
     let mut done = store.shadow_begin(run).await?;
-    let mut folder = Folder::default();
+    let (mut folder, mut behind) = (Folder::default(), u64::MAX);
     loop {
         let head = store.head().await?.position;
+        // Where commits follow each other nearly as fast as a steady rebuild goes, it is to end nevertheless.
+        if head.saturating_sub(done) > behind / 2 {
+            pace = Pace::Fast;
+        }
+        behind = head.saturating_sub(done);
         stages::fill(store, (&mut folder, pace), (run, done, head), &mut progress).await?;
         let mut rest = Rest { store, folder: &mut folder, done: done.max(head) };
         let finished = store.shadow_finish(run, rest.done, (swap, pace), &mut rest).await?;
@@ -59,8 +64,7 @@ pub async fn rebuild(
         match finished {
             Finished::Compared(differences) => return Ok(differences),
             Finished::Gone => return Err(RebuildError::Another),
-            // Commits follow each other faster than a steady rebuild: it is to end nevertheless.
-            Finished::Behind(_) => pace = Pace::Fast,
+            Finished::Behind(_) => {}
         }
     }
 }
