@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{sync::mpsc::channel, try_join};
 
 use crate::{
@@ -12,9 +11,7 @@ use crate::{
 };
 
 /// Events per read.
-const PAGE: usize = 1_000;
-/// Pages that are read at once, so that the database is at one while we take the other in.
-const AT_ONCE: usize = 2;
+const PAGE: u32 = 1_000;
 /// Pages that are read ahead.
 const AHEAD: usize = 2;
 
@@ -168,17 +165,18 @@ pub async fn verify_range(
         .filter(|end| end.position > trusted.position && range.to.is_none_or(|to| end.position <= to));
     let (pages, mut read) = channel(AHEAD);
     let reading = async move {
-        // Where they begin is known: positions have no gaps, or the proof ends at the first one.
-        let begins = (trusted.position..range.to.unwrap_or(u64::MAX)).step_by(PAGE);
-        let mut reading =
-            stream::iter(begins).map(|after| page_after(store, after, range.to)).buffered(AT_ONCE);
-        while let Some(page) = reading.try_next().await?.filter(|page| !page.is_empty()) {
+        let mut after = trusted.position;
+        loop {
+            let left = range.to.map_or(u64::MAX, |to| to.saturating_sub(after));
+            let page =
+                store.stored_page(after, u32::try_from(left).map_or(PAGE, |left| left.min(PAGE))).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = u64::try_from(last.position).unwrap_or(0);
             // Nobody takes it once something was found wrong.
             if pages.send(page).await.is_err() {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     };
     // While the processor is at work on a page, the database is at the next ones.
     let proving = async move {
@@ -207,10 +205,4 @@ pub async fn verify_range(
     }
     let end = range.to.map_or(head, |to| Head { position: to.min(head.position), ..head });
     Ok(proof.end(Some(end)))
-}
-
-async fn page_after(store: &dyn Store, after: u64, to: Option<u64>) -> Result<Vec<StoredEvent>, StoreError> {
-    let left = to.map_or(u64::MAX, |to| to.saturating_sub(after));
-    let most = usize::try_from(left).map_or(PAGE, |left| left.min(PAGE));
-    store.stored_page(after, u32::try_from(most).unwrap_or(u32::MAX)).await
 }

@@ -158,6 +158,25 @@ async fn what_a_rebuild_left_behind_is_in_nobodys_way() {
     }
 }
 
+/// More streams than a rebuild keeps back before it writes: one of its stages waits for the other.
+#[tokio::test]
+async fn a_steady_rebuild_ends_although_writing_keeps_reading_waiting() {
+    for (name, test) in backends().await {
+        let organization = lived(&test).await;
+        let store = test.store.as_ref();
+        for hundred in 10..35 {
+            let numbers = hundred * 100..(hundred + 1) * 100;
+            futures_util::future::join_all(numbers.map(|number| register_one(store, organization, number)))
+                .await;
+        }
+        let rebuilt = rebuild(store, (Swap::No, Pace::Steady), |_| {});
+        let differences = tokio::time::timeout(Duration::from_mins(2), rebuilt).await;
+        let differences = differences.unwrap_or_else(|_| panic!("{name}: it never ends")).unwrap();
+        assert_eq!(differing(&differences), [], "{name}");
+        assert_eq!(differences[1].rows, 2_506, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_rebuild_that_was_stopped_goes_on_where_it_was() {
     for (name, test) in backends().await {

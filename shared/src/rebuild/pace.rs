@@ -18,7 +18,7 @@ impl Pacer {
     }
 
     /// Events per read.
-    pub(super) fn events(&self) -> usize {
+    pub(super) fn events(&self) -> u64 {
         match self.pace {
             Pace::Steady => 32,
             Pace::Fast => 1_000,

@@ -17,8 +17,6 @@ use crate::{
 
 /// Pages that are read ahead, and bits that are folded ahead.
 const AHEAD: usize = 2;
-/// Pages that are read at once, so that the database is at one while we take the other in.
-const AT_ONCE: usize = 2;
 /// Streams that are read again at once.
 const HISTORIES: usize = 8;
 
@@ -57,23 +55,20 @@ pub(super) async fn fill(
 
 impl Stages<'_> {
     async fn read(&self, pages: Sender<Vec<Recorded>>) -> Result<(), RebuildError> {
-        let begins = (self.from..self.to).step_by(self.pacer.events());
-        let mut reading = stream::iter(begins).map(|after| self.page_after(after)).buffered(AT_ONCE);
-        while let Some(page) = reading.try_next().await? {
+        // One after the other: a read that was begun and then left alone, while the page before it waits to be taken, would
+        // keep its turn, or its query would be ended by the server.
+        let mut after = self.from;
+        while after < self.to {
+            let most = self.pacer.events().min(self.to - after);
+            let reading = self.store.log_page(after, u32::try_from(most).unwrap_or(u32::MAX));
+            let page = self.pacer.bit(reading).await?;
+            let Some(last) = page.last() else { break };
+            after = last.position;
             if pages.send(page).await.is_err() {
                 break;
             }
         }
         Ok(())
-    }
-
-    async fn page_after(&self, after: u64) -> Result<Vec<Recorded>, StoreError> {
-        let left = usize::try_from(self.to - after).unwrap_or(usize::MAX);
-        let most = u32::try_from(left.min(self.pacer.events())).unwrap_or(u32::MAX);
-        let mut page = self.pacer.bit(self.store.log_page(after, most)).await?;
-        // Of a log with a gap, which only `verify` is to tell, the next page has the rest.
-        page.retain(|event| event.position <= after.saturating_add(most.into()));
-        Ok(page)
     }
 
     async fn fold(
