@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     envelope::{Recorded, StreamId},
     ids::RebuildId,
-    store::{CatchUp, Difference, Finished, Pace, Store, StoreError, Swap, plan::last_of_each},
+    store::{CatchUp, Difference, Finished, Pace, Store, StoreError, Swap},
     view::Row,
 };
 
@@ -64,7 +64,7 @@ pub async fn rebuild(
         match finished {
             Finished::Compared(differences) => return Ok(differences),
             Finished::Gone => return Err(RebuildError::Another),
-            Finished::Behind(_) => {}
+            Finished::Behind => {}
         }
     }
 }
@@ -79,7 +79,6 @@ struct Rest<'a> {
 #[async_trait]
 impl CatchUp for Rest<'_> {
     async fn rows(&mut self, to: u64) -> Result<Vec<Row>, StoreError> {
-        let mut rows = vec![];
         while self.done < to {
             let mut page = self.store.log_page(self.done, PAGE).await?;
             page.retain(|event| event.position <= to);
@@ -90,9 +89,8 @@ impl CatchUp for Rest<'_> {
                 histories.extend(history(self.store, &stream, before).await?);
             }
             self.folder.take(&histories, &page)?;
-            rows.extend(self.folder.rows(usize::MAX)?);
         }
-        Ok(last_of_each(rows))
+        self.folder.rows(usize::MAX)
     }
 }
 

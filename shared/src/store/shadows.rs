@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use super::{Head, StoreError};
+use super::StoreError;
 use crate::{ids::RebuildId, view::Row};
 
 /// How much of the machine a rebuild takes.
@@ -104,8 +104,8 @@ pub trait CatchUp: Send {
 /// How the end of a rebuild went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
-    /// The log has grown by more than [`CATCH_UP_MAX`] events meanwhile; catch up to here first.
-    Behind(Head),
+    /// The log has grown by more than [`CATCH_UP_MAX`] events meanwhile; catch up first.
+    Behind,
     /// There is no such rebuild any more: another process has ended it.
     Gone,
     /// One per read model.

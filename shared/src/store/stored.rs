@@ -1,8 +1,10 @@
 //! Stored values read back: the same checks for every database.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Instant};
 
-use super::{Difference, StoreError};
+use sqlx::{ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, Row as _, Type};
+
+use super::{Difference, Pace, Pauses, StoreError};
 use crate::{domain::organization::Role, envelope::Hash};
 
 /// The read models, or their shadows.
@@ -39,7 +41,7 @@ pub(super) const PROJECTIONS: [(&str, &[&str]); 8] = [
 /// One row: the last id of the part, null where there is no row any more; how many rows the read model has in it; and how
 /// many of them, or of its shadow's, are not the same in both. Rows meet by their id; `differs` is how the database asks
 /// whether two lists of columns are not the same.
-pub(super) fn comparison(table: &str, columns: &[&str], differs: &str) -> String {
+fn comparison(table: &str, columns: &[&str], differs: &str) -> String {
     let of = |side: &str| {
         let columns: Vec<String> = columns.iter().map(|column| format!("{side}.{column}")).collect();
         columns.join(", ")
@@ -61,6 +63,43 @@ pub(super) fn comparison(table: &str, columns: &[&str], differs: &str) -> String
              (select count(*) from shadow_{table} s left join {table} l on l.id = s.id \
                  where {of_shadow} and l.id is null)"
     )
+}
+
+/// How the read models differ from their shadows, part by part.
+///
+/// `differs` is how the database asks whether two lists of columns are not the same.
+pub(super) async fn compare<DB: Database>(
+    connection: &mut DB::Connection,
+    pace: Pace,
+    differs: &str,
+) -> Result<Vec<Difference>, StoreError>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+    for<'v> String: Encode<'v, DB> + Decode<'v, DB> + Type<DB>,
+    for<'v> i64: Encode<'v, DB> + Decode<'v, DB> + Type<DB>,
+    for<'v> Option<String>: Decode<'v, DB> + Type<DB>,
+    usize: ColumnIndex<DB::Row>,
+{
+    let (mut differences, mut pauses) = (vec![], Pauses::new(pace));
+    for (projection, columns) in PROJECTIONS {
+        let text = comparison(projection, columns, differs);
+        let mut difference = Difference { projection, rows: 0, differing: 0 };
+        let mut after = Some(String::new());
+        while let Some(id) = after {
+            let began = Instant::now();
+            let part =
+                sqlx::query(sqlx::AssertSqlSafe(text.clone())).bind(id).bind(i64::from(pace.compared()));
+            let part =
+                part.fetch_one(&mut *connection).await.map_err(StoreError::doing("compare a shadow"))?;
+            difference.rows += unsigned(part.get(1));
+            difference.differing += unsigned(part.get(2));
+            after = part.get(0);
+            pauses.after(began.elapsed()).await;
+        }
+        differences.push(difference);
+    }
+    Ok(differences)
 }
 
 /// The read models, with their columns, of which something differs.

@@ -1,19 +1,20 @@
 //! Tables beside the read models, which a rebuild fills.
 
-use std::time::Instant;
-
 use async_trait::async_trait;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Postgres};
 
 use super::{PostgresStore, commit, connections::Statement, rows};
 use crate::{
     ids::RebuildId,
     store::{
-        CATCH_UP_MAX, CatchUp, Difference, Finished, Pace, Pauses, Shadows, StoreError, Swap,
-        stored::{PROJECTIONS, Tables, comparison, differing, signed, unsigned},
+        CATCH_UP_MAX, CatchUp, Finished, Pace, Shadows, StoreError, Swap,
+        stored::{PROJECTIONS, Tables, compare, differing, signed, unsigned},
     },
     view::Row,
 };
+
+/// How PostgreSQL asks whether two lists of columns are not the same.
+const DIFFERS: &str = "is distinct from";
 
 impl PostgresStore {
     /// Does something in one transaction of a connection for what may take its time. It is kept for the next time if all
@@ -151,7 +152,7 @@ async fn look(
         Ok(filled) => filled,
         Err(finished) => return Ok(Looked::Ended(finished)),
     };
-    let differences = compare(connection, pace).await?;
+    let differences = compare::<Postgres>(connection, pace, DIFFERS).await?;
     if swap == Swap::Yes && !differing(&differences).is_empty() {
         return Ok(Looked::Differs { filled });
     }
@@ -171,7 +172,7 @@ async fn replace(
     if let Err(finished) = catch_up(connection, (head, u64::MAX), (run, filled), rest).await? {
         return Ok(finished);
     }
-    let differences = compare(connection, Pace::Fast).await?;
+    let differences = compare::<Postgres>(connection, Pace::Fast, DIFFERS).await?;
     for (table, columns) in differing(&differences) {
         let all = format!("id, {}", columns.join(", "));
         let gone = format!(
@@ -200,33 +201,10 @@ async fn catch_up(
     let head = head.fetch_optional(&mut *connection).await.map_err(StoreError::doing("end a rebuild"))?;
     let head = commit::head(head.as_ref())?;
     if head.position > filled.saturating_add(most) {
-        return Ok(Err(Finished::Behind(head)));
+        return Ok(Err(Finished::Behind));
     }
     let rows = if head.position > filled { rest.rows(head.position).await? } else { vec![] };
     // Of two that rebuild, one finds that it stands elsewhere.
     let is_ours = fill(connection, run, &rows, (filled, head.position)).await?;
     Ok(if is_ours { Ok(head.position) } else { Err(Finished::Gone) })
-}
-
-/// How the read models differ from their shadows, part by part.
-async fn compare(connection: &mut PgConnection, pace: Pace) -> Result<Vec<Difference>, StoreError> {
-    let (mut differences, mut pauses) = (vec![], Pauses::new(pace));
-    for (projection, columns) in PROJECTIONS {
-        let text = comparison(projection, columns, "is distinct from");
-        let mut difference = Difference { projection, rows: 0, differing: 0 };
-        let mut after = Some(String::new());
-        while let Some(id) = after {
-            let began = Instant::now();
-            let part =
-                sqlx::query(sqlx::AssertSqlSafe(text.clone())).bind(id).bind(i64::from(pace.compared()));
-            let part =
-                part.fetch_one(&mut *connection).await.map_err(StoreError::doing("compare a shadow"))?;
-            difference.rows += unsigned(part.get(1));
-            difference.differing += unsigned(part.get(2));
-            after = part.get(0);
-            pauses.after(began.elapsed()).await;
-        }
-        differences.push(difference);
-    }
-    Ok(differences)
 }

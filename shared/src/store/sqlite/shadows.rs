@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Sqlite, SqliteConnection};
 use tokio::sync::oneshot;
 
 use super::{SqliteStore, commit, operate::Doing, rows, writer::Other};
@@ -11,13 +11,15 @@ use crate::{
     ids::RebuildId,
     store::{
         CATCH_UP_MAX, CatchUp, Difference, Finished, Pace, Pauses, Shadows, StoreError, Swap,
-        stored::{PROJECTIONS, Tables, comparison, differing, signed, unsigned},
+        stored::{PROJECTIONS, Tables, compare, differing, signed, unsigned},
     },
     view::Row,
 };
 
 /// How often it is tried to compare between two commits, before whoever commits has to wait for it.
 const LOOKS_MAX: u32 = 20;
+/// How SQLite asks whether two lists of columns are not the same.
+const DIFFERS: &str = "is not";
 /// Rows of a shadow that are removed at once: some milliseconds for whoever commits.
 const CLEARED: u32 = 500;
 
@@ -181,7 +183,7 @@ impl SqliteStore {
         if commit::read_head(&mut snapshot).await?.position != filled {
             return Ok(None);
         }
-        compare(&mut snapshot, pace).await.map(Some)
+        compare::<Sqlite>(&mut snapshot, pace, DIFFERS).await.map(Some)
     }
 }
 
@@ -194,7 +196,7 @@ async fn catch_up(
 ) -> Result<Result<u64, Finished>, StoreError> {
     let head = commit::read_head(connection).await?;
     if head.position > filled.saturating_add(most) {
-        return Ok(Err(Finished::Behind(head)));
+        return Ok(Err(Finished::Behind));
     }
     let rows = if head.position > filled {
         let _ = rest.behind.send(head.position);
@@ -229,11 +231,13 @@ async fn fill(
 
 /// Ends the rebuild; `false` if it is not filled up to here any more.
 async fn end(connection: &mut SqliteConnection, run: RebuildId, filled: u64) -> Result<bool, StoreError> {
-    let is_ours = fill(connection, run, &[], (filled, filled)).await?;
-    if is_ours {
-        change(connection, "delete from rebuild".to_owned()).await?;
-    }
-    Ok(is_ours)
+    sqlx::query("delete from rebuild where position = ? and run = ?")
+        .bind(signed(filled))
+        .bind(run.to_string())
+        .execute(connection)
+        .await
+        .map(|done| done.rows_affected() > 0)
+        .map_err(StoreError::doing("end a rebuild"))
 }
 
 /// Compares once more, and lets the shadow take the place of what differs if it is to.
@@ -247,7 +251,7 @@ async fn replace(
     if let Err(finished) = catch_up(connection, run, (filled, u64::MAX), rest).await? {
         return Ok(finished);
     }
-    let differences = compare(connection, Pace::Fast).await?;
+    let differences = compare::<Sqlite>(connection, Pace::Fast, DIFFERS).await?;
     let replaced = if swap == Swap::Yes { differing(&differences) } else { vec![] };
     for (table, columns) in replaced {
         let all = format!("id, {}", columns.join(", "));
@@ -264,27 +268,4 @@ async fn replace(
     }
     change(connection, "delete from rebuild".to_owned()).await?;
     Ok(Finished::Compared(differences))
-}
-
-/// How the read models differ from their shadows, part by part.
-async fn compare(connection: &mut SqliteConnection, pace: Pace) -> Result<Vec<Difference>, StoreError> {
-    let (mut differences, mut pauses) = (vec![], Pauses::new(pace));
-    for (projection, columns) in PROJECTIONS {
-        let text = comparison(projection, columns, "is not");
-        let mut difference = Difference { projection, rows: 0, differing: 0 };
-        let mut after = Some(String::new());
-        while let Some(id) = after {
-            let began = Instant::now();
-            let part =
-                sqlx::query(sqlx::AssertSqlSafe(text.clone())).bind(id).bind(i64::from(pace.compared()));
-            let part =
-                part.fetch_one(&mut *connection).await.map_err(StoreError::doing("compare a shadow"))?;
-            difference.rows += unsigned(part.get(1));
-            difference.differing += unsigned(part.get(2));
-            after = part.get(0);
-            pauses.after(began.elapsed()).await;
-        }
-        differences.push(difference);
-    }
-    Ok(differences)
 }
