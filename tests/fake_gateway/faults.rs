@@ -93,6 +93,24 @@ async fn a_patch_can_restart_it_twice() {
 }
 
 #[tokio::test]
+async fn a_restart_after_the_wake_message_cuts_nobody_who_has_to_come_back() {
+    let (down, delay) = (Duration::from_millis(1), Duration::from_millis(200));
+    let restarting = Fault::RestartAfterPatch { down, delay, twice: false };
+    for is_done in [false, true] {
+        let gateway = FakeGateway::start(Options::default().with(restarting.clone())).await;
+        let mut client = connected(&gateway).await;
+        let hash = client.ok("config.get", json!({})).await["hash"].clone();
+        client.ok("config.patch", json!({ "raw": "{\"tools\":{}}", "baseHash": hash })).await;
+        if is_done {
+            let message = json!({ "sessionKey": "agent:main:main", "message": "m", "idempotencyKey": "k" });
+            client.ok("chat.send", message).await;
+        }
+        while !matches!(client.next().await, Seen::Closed(1012, _)) {}
+        assert_eq!(gateway.connections_cut(), usize::from(!is_done));
+    }
+}
+
+#[tokio::test]
 async fn a_held_call_waits_for_its_guard() {
     let gateway = FakeGateway::start(Options::default()).await;
     let guard = gateway.hold("agents.create");

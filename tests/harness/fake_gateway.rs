@@ -106,7 +106,7 @@ impl FakeGateway {
         self.shared.state().restarts
     }
 
-    /// Connections that a restart closed.
+    /// Connections that a restart closed before an agent was woken over them: who has woken one need not come back.
     #[must_use]
     pub fn connections_cut(&self) -> usize {
         self.shared.state().connections_cut

@@ -23,6 +23,8 @@ pub(crate) enum End {
 /// What a call sends.
 pub(crate) enum Out {
     Frame(String),
+    /// The answer to the message that wakes an agent, with which a creation ends.
+    Woken(String),
     End(End),
 }
 
@@ -101,7 +103,9 @@ impl Calls {
                 Some(Out::Frame(answer(id, &result)))
             }
             Some(CallFault::Mute | CallFault::Drop | CallFault::Close(_) | CallFault::Refuse(_)) | None => {
-                Some(Out::Frame(answer(id, &result)))
+                let frame = answer(id, &result);
+                let is_woken = method == "chat.send" && result.is_ok();
+                Some(if is_woken { Out::Woken(frame) } else { Out::Frame(frame) })
             }
         };
         (sent, outcome.restarts)

@@ -171,7 +171,7 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
     let mut pushes = shared.pushes.subscribe();
     let mut tasks = JoinSet::new();
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
-    let mut seq = 1;
+    let (mut seq, mut has_woken) = (1, false);
     if shared.options.chatty
         && let Err(end) = send(socket, first_health(&shared)).await
     {
@@ -183,6 +183,7 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
             biased;
             Some(message) = outgoing.recv() => match message {
                 Out::Frame(frame) => Ok(Some(frame)),
+                Out::Woken(frame) => { has_woken = true; Ok(Some(frame)) }
                 Out::End(end) => Err(end),
             },
             text = next_text(socket) => match text {
@@ -191,7 +192,8 @@ async fn serve(calls: Calls, socket: &mut Socket, _admission: Admission) -> End 
                 Err(end) => Err(end),
             },
             push = pushes.recv() => {
-                shared.state().connections_cut += usize::from(matches!(push, Ok(Push::Restart)));
+                let is_cut = !has_woken && matches!(push, Ok(Push::Restart));
+                shared.state().connections_cut += usize::from(is_cut);
                 pushed(push, &mut seq)
             }
             _ = tick.tick() => {
