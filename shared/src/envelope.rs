@@ -14,6 +14,7 @@ use crate::{
     upcast::{STEPS, current_version, upcast},
 };
 
+pub(crate) use stored::Pieces;
 pub use stored::StoredEvent;
 
 /// The name of a stream: `gateway-<uuid>`, `organization-<uuid>`, `installation`, `queue` or `key`.
@@ -228,12 +229,6 @@ impl fmt::Debug for Hash {
 }
 
 impl Recorded {
-    /// The hash that this event must have after `previous`: see [`StoredEvent::hash_after`].
-    #[must_use]
-    pub fn hash_after(&self, previous: Hash) -> Hash {
-        StoredEvent::from(self).hash_after(previous)
-    }
-
     /// Reads the domain event back.
     ///
     /// # Errors

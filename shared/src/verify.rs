@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use tokio::{sync::mpsc::channel, try_join};
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    try_join,
+};
 
 use crate::{
     beside::beside,
@@ -12,8 +15,8 @@ use crate::{
 
 /// Events per read.
 const PAGE: u32 = 1_000;
-/// Pages that are read ahead.
-const AHEAD: usize = 2;
+/// Pages that each of the two readers has read ahead.
+const AHEAD: usize = 1;
 
 /// What the proof found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +76,11 @@ impl Proof {
         if u64::try_from(event.position) != Ok(position) {
             return broken(format!("the position is missing; the next event is at {}", event.position));
         }
-        let is_due = if let Some(last) = self.versions.get_mut(&event.stream_id) {
+        let is_due = if let Some(last) = self.versions.get_mut(&event.stream_id[..]) {
             *last = last.saturating_add(1);
             event.stream_version == *last
         } else {
-            self.versions.insert(event.stream_id.clone(), event.stream_version);
+            self.versions.insert(event.stream_id.to_vec(), event.stream_version);
             self.is_partial || event.stream_version == 1
         };
         if !is_due {
@@ -163,34 +166,14 @@ pub async fn verify_range(
     let checkpoint = range
         .checkpoint
         .filter(|end| end.position > trusted.position && range.to.is_none_or(|to| end.position <= to));
-    let (pages, mut read) = channel(AHEAD);
-    let reading = async move {
-        let mut after = trusted.position;
-        loop {
-            let left = range.to.map_or(u64::MAX, |to| to.saturating_sub(after));
-            let page =
-                store.stored_page(after, u32::try_from(left).map_or(PAGE, |left| left.min(PAGE))).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = u64::try_from(last.position).unwrap_or(0);
-            // Nobody takes it once something was found wrong.
-            if pages.send(page).await.is_err() {
-                return Ok(());
-            }
-        }
-    };
+    let to = range.to.unwrap_or(u64::MAX);
+    let (even, odd) = (channel(AHEAD), channel(AHEAD));
+    let second = trusted.position.saturating_add(PAGE.into());
     // While the processor is at work on a page, the database is at the next ones.
-    let proving = async move {
-        let mut proof = Proof::after(trusted, checkpoint);
-        while let Some(page) = read.recv().await {
-            let taking = beside(move || proof.take_all(&page, head).map(|()| proof));
-            proof = match taking.await? {
-                Ok(proof) => proof,
-                Err(broken) => return Ok(Err(broken)),
-            };
-            progress(proof.last().position);
-        }
-        Ok::<_, StoreError>(Ok(proof))
+    let reading = async {
+        try_join!(read(store, (trusted.position, to), even.0), read(store, (second, to), odd.0)).map(|_| ())
     };
+    let proving = prove((Proof::after(trusted, checkpoint), head), [even.1, odd.1], &mut progress);
     let ((), proved) = try_join!(reading, proving)?;
     let proof = match proved {
         Ok(proof) => proof,
@@ -205,4 +188,51 @@ pub async fn verify_range(
     }
     let end = range.to.map_or(head, |to| Head { position: to.min(head.position), ..head });
     Ok(proof.end(Some(end)))
+}
+
+/// Whether the log ended with this page when it was read.
+fn is_last(page: &[StoredEvent]) -> bool {
+    u32::try_from(page.len()).is_ok_and(|events| events < PAGE)
+}
+
+/// Reads every other page from a position on. In an intact log no position is missing, so it is known where each begins;
+/// in another one the proof does not come past the first that is.
+async fn read(
+    store: &dyn Store,
+    (mut after, to): (u64, u64),
+    pages: Sender<Vec<StoredEvent>>,
+) -> Result<(), StoreError> {
+    while after < to {
+        let most = u32::try_from(to - after).map_or(PAGE, |left| left.min(PAGE));
+        let page = store.stored_page(after, most).await?;
+        let is_last = is_last(&page);
+        // Nobody takes it once something was found wrong.
+        if pages.send(page).await.is_err() || is_last {
+            break;
+        }
+        after = after.saturating_add(2 * u64::from(PAGE));
+    }
+    Ok(())
+}
+
+/// Takes a page of each in turn, up to the last.
+async fn prove(
+    (mut proof, head): (Proof, Head),
+    mut pages: [Receiver<Vec<StoredEvent>>; 2],
+    progress: &mut (impl FnMut(u64) + Send),
+) -> Result<Result<Proof, Verdict>, StoreError> {
+    while let Some(page) = pages[0].recv().await {
+        pages.swap(0, 1);
+        let is_last = is_last(&page);
+        let taking = beside(move || proof.take_all(&page, head).map(|()| proof));
+        proof = match taking.await? {
+            Ok(proof) => proof,
+            Err(broken) => return Ok(Err(broken)),
+        };
+        progress(proof.last().position);
+        if is_last {
+            break;
+        }
+    }
+    Ok(Ok(proof))
 }

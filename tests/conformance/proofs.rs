@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use futures_util::{StreamExt as _, stream};
 use harness::databases::TestStore;
 use proptest::{
     prelude::any,
@@ -64,7 +65,9 @@ fn flip(event: &StoredEvent, column: usize, bit: usize) -> Option<StoredEvent> {
             return Some(changed);
         }
     };
-    *text.get_mut(bit / 8)? ^= 1 << (bit % 8);
+    let mut bytes = text.to_vec();
+    *bytes.get_mut(bit / 8)? ^= 1 << (bit % 8);
+    *text = bytes.into();
     Some(changed)
 }
 
@@ -199,6 +202,55 @@ async fn another_order_and_a_changed_head_are_found() {
         assert_eq!(broken_at(&test).await, Some(EVENTS + 1), "{name}: the head is above the log");
         test.execute("update log_head set position = position - 12").await;
         assert_eq!(broken_at(&test).await, Some(1), "{name}: the head is below the log");
+    }
+}
+
+async fn fill_up_to(test: &TestStore, (from, to): (u64, u64)) {
+    let commits = (from..to).map(|number| test.store.commit(append(number.into(), 0, number.into())));
+    for committed in stream::iter(commits).buffer_unordered(64).collect::<Vec<_>>().await {
+        committed.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_several_pages_is_proved_wherever_it_breaks() {
+    for (name, test) in backends().await {
+        for (from, to) in [(0, 1_000), (1_000, 2_000), (2_000, 3_002)] {
+            fill_up_to(&test, (from, to)).await;
+            let verdict = verify(test.store.as_ref()).await.unwrap();
+            assert!(matches!(verdict, Verdict::Intact { events, .. } if events == to), "{name}: {verdict:?}");
+        }
+        let range = Range { from: 500, to: Some(2_499), checkpoint: None };
+        let verdict = verify_range(test.store.as_ref(), range, |_| {}).await.unwrap();
+        assert!(matches!(verdict, Verdict::Intact { events: 2_000, .. }), "{name}: {verdict:?}");
+        for position in [3_002_u32, 3_001, 3_000, 2_001, 2_000, 1_001, 1_000, 1] {
+            test.falsify_event(position).await;
+            assert_eq!(broken_at(&test).await, Some(position.into()), "{name}: it was changed");
+            test.execute(&format!("delete from events where position = {position}")).await;
+            assert_eq!(broken_at(&test).await, Some(position.into()), "{name}: it is missing");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_grows_is_proved_at_least_as_far_as_it_was() {
+    for (name, test) in backends().await {
+        fill_up_to(&test, (0, 990)).await;
+        let is_filled = Cell::new(false);
+        let filling = async {
+            fill_up_to(&test, (990, 2_200)).await;
+            is_filled.set(true);
+        };
+        let proving = async {
+            while !is_filled.get() {
+                let head = test.store.head().await.unwrap().position;
+                let verdict = verify(test.store.as_ref()).await.unwrap();
+                let is_far = matches!(verdict, Verdict::Intact { events, .. } if events >= head);
+                assert!(is_far, "{name}: {verdict:?} of {head}");
+            }
+        };
+        tokio::join!(filling, proving);
+        assert_eq!(broken_at(&test).await, None, "{name}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, io::Write as _};
 
+use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use shared::{
@@ -163,7 +164,7 @@ pub fn read(line: &str) -> Option<StoredEvent> {
     let plain = serde_json::from_str::<Stored<'_>>(line).ok();
     let is_cloud = plain.is_none();
     let stored = plain.or_else(|| Some(serde_json::from_str::<Cloud<'_>>(line).ok()?.data.stored))?;
-    let bytes = |text: Cow<'_, str>| text.into_owned().into_bytes();
+    let bytes = |text: Cow<'_, str>| Bytes::from(text.into_owned());
     let event = StoredEvent {
         position: stored.position,
         event_id: bytes(stored.event_id),
@@ -175,7 +176,7 @@ pub fn read(line: &str) -> Option<StoredEvent> {
         data: bytes(stored.data),
         metadata: bytes(stored.metadata),
         recorded_at: stored.recorded_at_us,
-        hash: hex::decode(&stored.hash).ok()?,
+        hash: hex::decode(&stored.hash).ok()?.into(),
     };
     // What stands around the stored event is not hashed: it must be what the stored event says.
     let is_true = || Some(value(line)? == value(&self::line(&event, Format::Cloudevents).ok()?)?);

@@ -5,7 +5,7 @@ use sqlx::{Row as _, postgres::PgRow};
 use super::connections::Lines;
 use crate::{
     clock::from_micros,
-    envelope::{Recorded, StoredEvent, StreamId},
+    envelope::{Pieces, Recorded, StoredEvent, StreamId},
     store::{
         StoreError,
         stored::{parse, parse_hash, signed, small, unsigned},
@@ -59,23 +59,25 @@ pub(super) async fn stored(lines: &Lines, after: u64, limit: u32) -> Result<Vec<
     };
     let rows = lines.fetch("read the log as it is stored", statement).await?;
     let failed = StoreError::doing("read the log as it is stored");
-    rows.into_iter().map(|row| stored_event(&row)).collect::<Result<_, _>>().map_err(failed)
+    let mut pieces = Pieces::default();
+    rows.into_iter().map(|row| stored_event(&row, &mut pieces)).collect::<Result<_, _>>().map_err(failed)
 }
 
 /// A text is sent as its bytes, which are taken as they are.
-fn stored_event(row: &PgRow) -> Result<StoredEvent, sqlx::Error> {
+fn stored_event(row: &PgRow, pieces: &mut Pieces) -> Result<StoredEvent, sqlx::Error> {
+    let mut bytes = |column| row.try_get_unchecked(column).map(|bytes| pieces.copy(bytes));
     Ok(StoredEvent {
-        position: row.try_get(0)?,
-        event_id: row.try_get_unchecked(1)?,
-        stream_id: row.try_get_unchecked(2)?,
-        stream_version: row.try_get(3)?,
-        event_type: row.try_get_unchecked(4)?,
-        schema_version: row.try_get(5)?,
-        organization_id: row.try_get_unchecked(6)?,
-        data: row.try_get_unchecked(7)?,
-        metadata: row.try_get_unchecked(8)?,
-        recorded_at: row.try_get(9)?,
-        hash: row.try_get(10)?,
+        position: row.try_get_unchecked(0)?,
+        event_id: bytes(1)?,
+        stream_id: bytes(2)?,
+        stream_version: row.try_get_unchecked(3)?,
+        event_type: bytes(4)?,
+        schema_version: row.try_get_unchecked(5)?,
+        data: bytes(7)?,
+        metadata: bytes(8)?,
+        recorded_at: row.try_get_unchecked(9)?,
+        hash: bytes(10)?,
+        organization_id: row.try_get_unchecked::<Option<_>, _>(6)?.map(|bytes| pieces.copy(bytes)),
     })
 }
 

@@ -5,7 +5,7 @@ use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
 
 use crate::{
     clock::from_micros,
-    envelope::{Recorded, StoredEvent, StreamId},
+    envelope::{Pieces, Recorded, StoredEvent, StreamId},
     store::{
         StoreError,
         stored::{parse, parse_hash, signed, small, unsigned},
@@ -58,27 +58,28 @@ pub(super) async fn stored(
     let failed = || StoreError::doing("read the log as it is stored");
     let mut rows =
         sqlx::query(sqlx::AssertSqlSafe(text)).bind(signed(after)).bind(i64::from(limit)).fetch(pool);
-    let mut page = vec![];
+    let (mut page, mut pieces) = (vec![], Pieces::default());
     while let Some(row) = rows.try_next().await.map_err(failed())? {
-        page.push(stored_event(&row).map_err(failed())?);
+        page.push(stored_event(&row, &mut pieces).map_err(failed())?);
     }
     Ok(page)
 }
 
 /// A text's bytes are taken whether or not they are UTF-8 any more.
-fn stored_event(row: &SqliteRow) -> Result<StoredEvent, sqlx::Error> {
+fn stored_event(row: &SqliteRow, pieces: &mut Pieces) -> Result<StoredEvent, sqlx::Error> {
+    let mut bytes = |column| row.try_get(column).map(|bytes| pieces.copy(bytes));
     Ok(StoredEvent {
         position: row.try_get(0)?,
-        event_id: row.try_get(1)?,
-        stream_id: row.try_get(2)?,
+        event_id: bytes(1)?,
+        stream_id: bytes(2)?,
         stream_version: row.try_get(3)?,
-        event_type: row.try_get(4)?,
+        event_type: bytes(4)?,
         schema_version: row.try_get(5)?,
-        organization_id: row.try_get(6)?,
-        data: row.try_get(7)?,
-        metadata: row.try_get(8)?,
+        data: bytes(7)?,
+        metadata: bytes(8)?,
         recorded_at: row.try_get(9)?,
-        hash: row.try_get(10)?,
+        hash: bytes(10)?,
+        organization_id: row.try_get::<Option<_>, _>(6)?.map(|bytes| pieces.copy(bytes)),
     })
 }
 
