@@ -8,6 +8,7 @@ mod pace;
 mod stages;
 
 pub use folder::Folder;
+use folder::Known;
 
 use async_trait::async_trait;
 
@@ -35,6 +36,13 @@ pub enum RebuildError {
     Store(#[from] StoreError),
 }
 
+/// The states of streams that are kept in memory.
+#[derive(Debug, Default)]
+struct States {
+    folder: Folder,
+    known: Known,
+}
+
 /// Fills the shadows up to the end of the log, compares them with the read models, and lets them take their place if
 /// they are to. `progress` is told each position that was reached.
 ///
@@ -48,7 +56,7 @@ pub async fn rebuild(
 ) -> Result<Vec<Difference>, RebuildError> {
     let run = RebuildId::mint(SystemClock.now());
     let mut done = store.shadow_begin(run).await?;
-    let (mut folder, mut behind) = (Folder::default(), u64::MAX);
+    let (mut states, mut behind) = (States::default(), u64::MAX);
     loop {
         let head = store.head().await?.position;
         // Where commits follow each other nearly as fast as a steady rebuild goes, it is to end nevertheless.
@@ -56,8 +64,8 @@ pub async fn rebuild(
             pace = Pace::Fast;
         }
         behind = head.saturating_sub(done);
-        stages::fill(store, (&mut folder, pace), (run, done, head), &mut progress).await?;
-        let mut rest = Rest { store, folder: &mut folder, done: done.max(head) };
+        stages::fill(store, (&mut states, pace), (run, done, head), &mut progress).await?;
+        let mut rest = Rest { store, states: &mut states, done: done.max(head) };
         let finished = store.shadow_finish(run, rest.done, (swap, pace), &mut rest).await?;
         // How far the shadow was filled by that.
         done = rest.done;
@@ -72,7 +80,7 @@ pub async fn rebuild(
 /// What was recorded after a position.
 struct Rest<'a> {
     store: &'a dyn Store,
-    folder: &'a mut Folder,
+    states: &'a mut States,
     done: u64,
 }
 
@@ -85,12 +93,12 @@ impl CatchUp for Rest<'_> {
             let Some(last) = page.last() else { break };
             self.done = last.position;
             let mut histories = vec![];
-            for (stream, before) in self.folder.unknown(&page) {
+            for (stream, before) in self.states.known.unknown(&page) {
                 histories.extend(history(self.store, &stream, before).await?);
             }
-            self.folder.take(&histories, &page)?;
+            self.states.folder.take(&histories, &page)?;
         }
-        self.folder.rows(usize::MAX)
+        self.states.folder.rows(usize::MAX)
     }
 }
 

@@ -26,6 +26,11 @@ use crate::{
 const READERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How long they read before it counts.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How long they read alone, before and after: with a second of each the 99th percentile says nothing.
+const IDLE: Duration = Duration::from_secs(6);
+
 /// A sub-command and how fast it should be, to a raw scan.
 const TOOLS: [(&str, &[&str], Option<Aim>); 4] = [
     ("verify", &["events", "verify"], Some(Aim::AtLeast(0.7))),
@@ -35,7 +40,7 @@ const TOOLS: [(&str, &[&str], Option<Aim>); 4] = [
 ];
 
 /// Measures everything on a SQLite file and on a PostgreSQL database with so many events.
-pub(crate) async fn measure(server: &Database, events: u64, time: Duration, report: &mut Report) {
+pub(crate) async fn measure(server: &Database, events: u64, report: &mut Report) {
     let url = server.new_database().await;
     for (name, database) in [("sqlite", None), ("postgres", Some(url.as_str()))] {
         let founded = Server::start(Start { database, ..Start::default() }).await;
@@ -64,7 +69,7 @@ pub(crate) async fn measure(server: &Database, events: u64, time: Duration, repo
         }
 
         let server = Server::start(Start { database, data: Some(data), ..Start::default() }).await;
-        let reads = reads(&server, database, time).await;
+        let reads = reads(&server, database).await;
         report.add(format!("{name} log, reads, p99"), reads.idle.p99_ms(), "ms");
         report.add(format!("{name} log, reads in a rebuild, p99"), reads.rebuild.p99_ms(), "ms");
         let ratio = reads.rebuild.p99_ms() / reads.idle.p99_ms();
@@ -131,7 +136,7 @@ struct Reads {
 }
 
 /// Reads of registered gateways without and with a rebuild beside them. Each must be answered 200.
-async fn reads(server: &Server, database: Option<&str>, time: Duration) -> Reads {
+async fn reads(server: &Server, database: Option<&str>) -> Reads {
     let mut http = server.connect().await.expect("the server takes connections");
     let listed: serde_json::Value =
         serde_json::from_slice(&http.get("/api/v1/gateways?limit=100").await).expect("a list is JSON");
@@ -141,14 +146,14 @@ async fn reads(server: &Server, database: Option<&str>, time: Duration) -> Reads
         .iter()
         .map(|item| format!("/api/v1/gateways/{}", item["id"].as_str().unwrap_or_default()))
         .collect();
-    read_until(server, &paths, sleep(time / 4)).await;
+    read_until(server, &paths, sleep(WARM_UP)).await;
     let began = Instant::now();
-    let mut idle = read_until(server, &paths, sleep(time * 2)).await;
+    let mut idle = read_until(server, &paths, sleep(IDLE)).await;
     let tool = Tool::start(server.data(), database, &["projections", "rebuild"]);
     let mut length = Duration::ZERO;
     let rebuild = read_until(server, &paths, async { length = tool.end().await.time }).await;
     // Before it and after it: what is idle differs from one half minute to the next by as much as is asked about.
-    idle.extend(read_until(server, &paths, sleep(time * 2)).await);
+    idle.extend(read_until(server, &paths, sleep(IDLE)).await);
     let (idle, rebuild) = (Times::new(idle, began.elapsed()), Times::new(rebuild, length));
     let tool = Tool::start(server.data(), database, &["projections", "rebuild", "--fast"]);
     let longest_commit_ms = commit_until(server, tool.end()).await;

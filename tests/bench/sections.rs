@@ -67,7 +67,7 @@ impl Bench {
                 Section::Waiting => self.waiting(report).await,
                 Section::Log => {
                     let events = 1_000_000 / u64::try_from(self.share).unwrap_or(1);
-                    log::measure(&self.database, events, self.time, report).await;
+                    log::measure(&self.database, events, report).await;
                 }
             }
         }

@@ -177,6 +177,30 @@ async fn a_steady_rebuild_ends_although_writing_keeps_reading_waiting() {
     }
 }
 
+/// More streams than a rebuild keeps in memory lie between: what happened in the first ones is read again.
+#[tokio::test]
+async fn a_stream_that_is_met_again_long_after_is_read_again() {
+    for (name, test) in backends().await {
+        let organization = lived(&test).await;
+        let store = test.store.as_ref();
+        let mut first = vec![];
+        for hundred in 10..75 {
+            let numbers = hundred * 100..(hundred + 1) * 100;
+            let registered = numbers.map(|number| register_one(store, organization, number));
+            let registered = futures_util::future::join_all(registered).await;
+            if hundred == 10 {
+                first = registered;
+            }
+        }
+        for registered in first {
+            cancel(store, registered).await;
+        }
+        let differences = rebuild(store, (Swap::No, Pace::Fast), |_| {}).await.unwrap();
+        assert_eq!(differing(&differences), [], "{name}");
+        assert_eq!(differences[1].rows, 6_506, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_rebuild_that_was_stopped_goes_on_where_it_was() {
     for (name, test) in backends().await {

@@ -16,10 +16,43 @@ use crate::{
 
 /// Streams whose state is kept in memory, twice; others are read again when they are met.
 const STATES_MAX: usize = 2_048;
-/// Streams, and rows beside theirs, that are kept back: a row that changes again until then is made and written once.
-const TOUCHED_MAX: usize = 2_000;
+/// Rows beside those of the states that are kept back: one that changes again until then is written once.
+const ROWS_MAX: usize = 2_000;
 /// Events after which everything is written, so that what is stopped has not much to do again.
 const EVENTS_MAX: usize = 20_000;
+
+/// Which streams' states are in memory once what was read has been folded: known while it still is to be.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    young: HashSet<StreamId>,
+    old: HashSet<StreamId>,
+}
+
+impl Known {
+    /// Streams of a page whose state before it is not known, and before which position that is. It is from now on.
+    pub(super) fn unknown(&mut self, page: &[Recorded]) -> Vec<(StreamId, u64)> {
+        let mut unknown = vec![];
+        for event in page {
+            if self.young.contains(&event.stream) {
+                continue;
+            }
+            self.young.insert(event.stream.clone());
+            if !self.old.remove(&event.stream) && event.version > 1 {
+                unknown.push((event.stream.clone(), event.position));
+            }
+        }
+        unknown
+    }
+
+    /// Keeps the memory bounded: what was not met for a while is read again. Whether the folder is to do the same now.
+    pub(super) fn age(&mut self) -> bool {
+        let is_time = self.young.len() > STATES_MAX;
+        if is_time {
+            self.old = std::mem::take(&mut self.young);
+        }
+        is_time
+    }
+}
 
 /// Folds events one after the other, in the order of the log or of a stream.
 #[derive(Debug, Default)]
@@ -81,7 +114,7 @@ impl Folder {
 
     /// Whether rows are to be made before more is taken.
     pub(super) fn is_full(&self) -> bool {
-        self.rows.len().max(self.touched.len()) >= TOUCHED_MAX || self.events >= EVENTS_MAX
+        self.rows.len() >= ROWS_MAX || self.events >= EVENTS_MAX
     }
 
     /// Whether all rows were made.
@@ -104,20 +137,13 @@ impl Folder {
         }
         if self.is_empty() {
             self.events = 0;
-            self.age();
         }
         Ok(last_of_each(rows))
     }
 
-    /// Streams of a page whose state before it is not known, and before which position that is.
-    pub(super) fn unknown(&self, page: &[Recorded]) -> Vec<(StreamId, u64)> {
-        let mut met = HashSet::new();
-        let is_unknown = |event: &&Recorded| {
-            let is_known = self.young.contains_key(&event.stream) || self.old.contains_key(&event.stream);
-            event.version > 1 && !is_known
-        };
-        let firsts = page.iter().filter(|event| met.insert(&event.stream));
-        firsts.filter(is_unknown).map(|event| (event.stream.clone(), event.position)).collect()
+    /// Forgets what [`Known::age`] does not know any more, once all rows were made.
+    pub(super) fn age(&mut self) {
+        self.old = std::mem::take(&mut self.young);
     }
 
     fn kept(&mut self, event: &Recorded) -> &mut Kept {
@@ -127,13 +153,6 @@ impl Folder {
                 let new = || Kept { state: State::new(event), is_touched: false };
                 place.insert(self.old.remove(&event.stream).unwrap_or_else(new))
             }
-        }
-    }
-
-    /// Keeps the memory bounded: what was not met for a while is read again.
-    fn age(&mut self) {
-        if self.young.len() > STATES_MAX {
-            self.old = std::mem::take(&mut self.young);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! From the log into the shadows, in three stages: events are read, folded, and their rows written.
+//! From the log into the shadows, in four stages: events are read, then what their streams had before, where that is not
+//! known any more; they are folded; and their rows are written.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
@@ -6,7 +7,12 @@ use tokio::{
     try_join,
 };
 
-use super::{Folder, RebuildError, history, pace::Pacer};
+use super::{
+    RebuildError, States,
+    folder::{Folder, Known},
+    history,
+    pace::Pacer,
+};
 use crate::{
     beside::beside,
     envelope::{Recorded, StreamId},
@@ -19,6 +25,14 @@ use crate::{
 const AHEAD: usize = 2;
 /// Streams that are read again at once.
 const HISTORIES: usize = 8;
+
+/// A page of the log, and what its streams had before if that is not known any more.
+struct Page {
+    histories: Vec<Recorded>,
+    events: Vec<Recorded>,
+    /// States that were not met for a while are forgotten after it.
+    is_turn: bool,
+}
 
 /// Some rows of what happened between two positions.
 struct Bit {
@@ -40,16 +54,19 @@ struct Stages<'a> {
 /// Fills the shadow, which is filled up to `from`, up to `to`.
 pub(super) async fn fill(
     store: &dyn Store,
-    (folder, pace): (&mut Folder, Pace),
+    (kept, pace): (&mut States, Pace),
     (run, from, to): (RebuildId, u64, u64),
     progress: &mut (impl FnMut(u64) + Send),
 ) -> Result<(), RebuildError> {
     let stages = Stages { store, pacer: Pacer::new(pace), run, from, to };
     let (pages, read) = channel(AHEAD);
+    let (complete, completed) = channel(AHEAD);
     let (bits, made) = channel(AHEAD);
-    let folding = stages.fold(std::mem::take(folder), read, bits);
-    let ((), after, ()) = try_join!(stages.read(pages), folding, stages.write(made, progress))?;
-    *folder = after;
+    let completing = stages.complete(&mut kept.known, read, complete);
+    let folding = stages.fold(std::mem::take(&mut kept.folder), completed, bits);
+    let writing = stages.write(made, progress);
+    let ((), (), after, ()) = try_join!(stages.read(pages), completing, folding, writing)?;
+    kept.folder = after;
     Ok(())
 }
 
@@ -71,23 +88,41 @@ impl Stages<'_> {
         Ok(())
     }
 
+    async fn complete(
+        &self,
+        known: &mut Known,
+        mut pages: Receiver<Vec<Recorded>>,
+        complete: Sender<Page>,
+    ) -> Result<(), RebuildError> {
+        while let Some(events) = pages.recv().await {
+            let unknown = stream::iter(known.unknown(&events));
+            let reading = unknown.map(|(stream, before)| self.history(stream, before)).buffered(HISTORIES);
+            let histories = reading.try_concat().await?;
+            let page = Page { histories, events, is_turn: known.age() };
+            if complete.send(page).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn fold(
         &self,
         mut folder: Folder,
-        mut pages: Receiver<Vec<Recorded>>,
+        mut pages: Receiver<Page>,
         bits: Sender<Bit>,
     ) -> Result<Folder, RebuildError> {
         let (mut from, mut to) = (self.from, self.from);
-        while let Some(page) = pages.recv().await {
-            to = page.last().map_or(to, |last| last.position);
-            let unknown = stream::iter(folder.unknown(&page));
-            let reading = unknown.map(|(stream, before)| self.history(stream, before)).buffered(HISTORIES);
-            let histories: Vec<_> = reading.try_concat().await?;
-            let folding = beside(move || folder.take(&histories, &page).map(|()| folder));
+        while let Some(Page { histories, events, is_turn }) = pages.recv().await {
+            to = events.last().map_or(to, |last| last.position);
+            let folding = beside(move || folder.take(&histories, &events).map(|()| folder));
             folder = self.pacer.bit(folding).await??;
-            if folder.is_full() {
+            if is_turn || folder.is_full() {
                 folder = self.drain(folder, (from, to), &bits).await?;
                 from = to;
+            }
+            if is_turn {
+                folder.age();
             }
         }
         if from < to { self.drain(folder, (from, to), &bits).await } else { Ok(folder) }
