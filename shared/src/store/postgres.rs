@@ -6,6 +6,7 @@
 mod agents;
 mod commit;
 mod connections;
+mod copy;
 mod health;
 mod insert;
 mod listen;

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures_util::{TryStreamExt as _, future::BoxFuture};
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
@@ -76,6 +78,22 @@ impl Use {
 /// A statement with its values.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
+/// Asks one connection.
+trait Ask<T>: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync {}
+
+impl<T, F> Ask<T> for F where
+    F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync
+{
+}
+
+/// Everything that a `copy … to stdout` writes. The driver gives it in messages, whose borders mean nothing.
+fn copy(connection: &mut PgConnection, statement: Arc<str>) -> BoxFuture<'_, Result<Bytes, sqlx::Error>> {
+    Box::pin(async move {
+        let messages: Vec<Bytes> = connection.copy_out_raw(&statement).await?.try_collect().await?;
+        Ok(messages.concat().into())
+    })
+}
+
 /// Opens connections.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -120,7 +138,15 @@ impl Connector {
         connection: &mut PgConnection,
         statement: Statement,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let answered = timeout(ANSWER, statement.fetch_all(connection)).await;
+        self.in_time(statement.fetch_all(connection)).await
+    }
+
+    /// Waits for an answer, and takes it into account.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let answered = timeout(ANSWER, answer).await;
         self.report(answered.unwrap_or_else(|_| Err(too_late("no answer", ANSWER))))
     }
 
@@ -182,7 +208,18 @@ impl Lines {
         &self,
         statement: impl Fn() -> Statement + Send + Sync,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let answered = timeout(ANSWER, self.fetch_again(statement)).await;
+        self.answer(|connection| Box::pin(statement().fetch_all(connection))).await
+    }
+
+    /// [`Self::fetch`] of a `copy … to stdout`: what it writes.
+    pub(super) async fn copy(&self, doing: &'static str, statement: Arc<str>) -> Result<Bytes, StoreError> {
+        let copied =
+            self.answer(|connection: &mut PgConnection| copy(connection, Arc::clone(&statement))).await;
+        copied.map_err(StoreError::doing(doing))
+    }
+
+    async fn answer<T: Send>(&self, ask: impl Ask<T>) -> Result<T, sqlx::Error> {
+        let answered = timeout(ANSWER, self.answer_again(ask)).await;
         answered.unwrap_or_else(|_| {
             // What idles beside it is most likely as silent.
             self.idle().clear();
@@ -190,14 +227,11 @@ impl Lines {
         })
     }
 
-    async fn fetch_again(
-        &self,
-        statement: impl Fn() -> Statement + Send + Sync,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
+    async fn answer_again<T: Send>(&self, ask: impl Ask<T>) -> Result<T, sqlx::Error> {
         let _permit = self.permit().await?;
         let idle = self.idle().pop();
         if let Some(connection) = idle {
-            match self.ask(connection, statement()).await {
+            match self.answer_on(connection, &ask).await {
                 Err(error) if is_lost(&error) => {
                     // What idles beside it has most likely died with it.
                     self.idle().clear();
@@ -209,16 +243,16 @@ impl Lines {
             }
         }
         let connection = self.connector.connect(self.purpose).await?;
-        self.ask(connection, statement()).await
+        self.answer_on(connection, &ask).await
     }
 
     /// Keeps the connection if it answered, even with a refusal.
-    async fn ask(
+    async fn answer_on<T: Send>(
         &self,
         mut connection: PgConnection,
-        statement: Statement,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let answered = self.connector.ask(&mut connection, statement).await;
+        ask: &impl Ask<T>,
+    ) -> Result<T, sqlx::Error> {
+        let answered = self.connector.in_time(ask(&mut connection)).await;
         let is_usable = !answered.as_ref().is_err_and(is_lost);
         if is_usable && !self.permits.is_closed() {
             self.idle().push(connection);

@@ -2,10 +2,10 @@
 
 use sqlx::{Row as _, postgres::PgRow};
 
-use super::connections::Lines;
+use super::{connections::Lines, copy};
 use crate::{
     clock::from_micros,
-    envelope::{Pieces, Recorded, StoredEvent, StreamId},
+    envelope::{Recorded, StoredEvent, StreamId},
     store::{
         StoreError,
         stored::{parse, parse_hash, signed, small, unsigned},
@@ -46,39 +46,18 @@ pub(super) async fn log(lines: &Lines, after: u64, limit: u32) -> Result<Vec<Rec
     lines.fetch("read the log", statement).await?.iter().map(recorded).collect()
 }
 
-/// The same, with nothing parsed.
+/// The same, with nothing parsed. A text is sent as its bytes, which are taken as they are.
 pub(super) async fn stored(lines: &Lines, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
-    let statement = || {
-        sqlx::query(
-            "select position, event_id, stream_id, stream_version, event_type, schema_version, organization_id, \
-                    data, metadata, recorded_at, hash \
-             from events where position > $1 order by position limit $2",
-        )
-        .bind(signed(after))
-        .bind(i64::from(limit))
-    };
-    let rows = lines.fetch("read the log as it is stored", statement).await?;
-    let failed = StoreError::doing("read the log as it is stored");
-    let mut pieces = Pieces::default();
-    rows.into_iter().map(|row| stored_event(&row, &mut pieces)).collect::<Result<_, _>>().map_err(failed)
-}
-
-/// A text is sent as its bytes, which are taken as they are.
-fn stored_event(row: &PgRow, pieces: &mut Pieces) -> Result<StoredEvent, sqlx::Error> {
-    let mut bytes = |column| row.try_get_unchecked(column).map(|bytes| pieces.copy(bytes));
-    Ok(StoredEvent {
-        position: row.try_get_unchecked(0)?,
-        event_id: bytes(1)?,
-        stream_id: bytes(2)?,
-        stream_version: row.try_get_unchecked(3)?,
-        event_type: bytes(4)?,
-        schema_version: row.try_get_unchecked(5)?,
-        data: bytes(7)?,
-        metadata: bytes(8)?,
-        recorded_at: row.try_get_unchecked(9)?,
-        hash: bytes(10)?,
-        organization_id: row.try_get_unchecked::<Option<_>, _>(6)?.map(|bytes| pieces.copy(bytes)),
-    })
+    let doing = "read the log as it is stored";
+    // A copy has no parameters.
+    let statement = format!(
+        "copy (select position, event_id, stream_id, stream_version, event_type, schema_version, organization_id, \
+                      data, metadata, recorded_at, hash \
+               from events where position > {} order by position limit {limit}) \
+         to stdout (format binary)",
+        signed(after)
+    );
+    copy::events(lines.copy(doing, statement.into()).await?).map_err(StoreError::doing(doing))
 }
 
 /// An event, from a row of all columns in their order.
