@@ -20,7 +20,7 @@ impl Pacer {
     /// Events per read.
     pub(super) fn events(&self) -> u64 {
         match self.pace {
-            Pace::Steady => 32,
+            Pace::Steady => 8,
             Pace::Fast => 1_000,
         }
     }
@@ -28,7 +28,7 @@ impl Pacer {
     /// Rows per write, about.
     pub(super) fn rows(&self) -> usize {
         match self.pace {
-            Pace::Steady => 32,
+            Pace::Steady => 8,
             Pace::Fast => 1_000,
         }
     }
