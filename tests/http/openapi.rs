@@ -34,6 +34,19 @@ fn request(world: &World, operation: &Operation, path: &str) -> reqwest::Request
     world.http.request(operation.method.clone(), world.url(path)).bearer_auth(world.owner.expose())
 }
 
+#[test]
+fn no_parameter_may_be_null() {
+    let document = serde_json::to_value(api::routes::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+    let parameters: Vec<_> =
+        operations.filter_map(|operation| operation["parameters"].as_array()).flatten().collect();
+    assert!(parameters.len() > 20);
+    for parameter in parameters {
+        assert!(parameter["schema"]["type"].is_string(), "{parameter}");
+    }
+}
+
 #[tokio::test]
 async fn every_path_that_is_served_is_documented() {
     let home = home().await;

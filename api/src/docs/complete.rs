@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{
         Content, Header, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
-        schema::{Object, Type},
+        schema::{Object, Schema, SchemaType, Type},
     },
 };
 
@@ -21,6 +21,7 @@ pub fn complete(document: &mut OpenApi) {
         for operation in operations(item) {
             answers((path.starts_with("/api/"), is_counted), operation);
             request_id(operation);
+            never_null(operation);
             fields(is_counted, operation);
         }
     }
@@ -66,6 +67,18 @@ fn request_id(operation: &mut Operation) {
         .schema(Some(String::schema()))
         .build();
     operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+}
+
+/// A parameter is sent or not; there is no null in a query or a header field.
+fn never_null(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter
+            && let SchemaType::Array(types) = &object.schema_type
+            && let [only, Type::Null] = &types[..]
+        {
+            object.schema_type = SchemaType::Type(only.clone());
+        }
+    }
 }
 
 /// Header fields of the answers.

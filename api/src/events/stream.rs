@@ -59,7 +59,7 @@ struct ServerSentEvent {
     operation_id = "streamEvents",
     tag = "events",
     params(
-        ("Last-Event-ID" = Option<u64>, Header, description = "Only events after this position; goes before `after`"),
+        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9_000_000_000_000_000_u64, description = "Only events after this position; goes before `after`"),
         ("after" = Option<u64>, Query, minimum = 0, maximum = 9_000_000_000_000_000_u64, description = "Only events after this position; without it, only what is recorded from now on"),
         ("type" = Option<String>, Query, description = "Only events of this name", pattern = "^[A-Za-z0-9]{1,100}$"),
         ("stream" = Option<String>, Query, description = "Only events of this stream", pattern = "^[A-Za-z0-9-]{1,100}$"),
