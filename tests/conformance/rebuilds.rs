@@ -1,6 +1,7 @@
 //! Read models made again from the log while it grows, and jobs that were lost.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream};
 use harness::databases::TestStore;
 use shared::{
     clock::{Clock, SystemClock},
@@ -41,6 +43,16 @@ async fn register_one(store: &dyn Store, organization: OrganizationId, number: u
     };
     let operation = OperationId::mint(SystemClock.now());
     register(desk, organization, registration, (operation, None), &context()).await.unwrap()
+}
+
+/// A hundred at once, in their order.
+async fn register_many(
+    store: &dyn Store,
+    organization: OrganizationId,
+    numbers: Range<usize>,
+) -> Vec<Registered> {
+    let registering = numbers.map(|number| register_one(store, organization, number));
+    stream::iter(registering).buffered(100).collect().await
 }
 
 fn context() -> Context {
@@ -164,11 +176,7 @@ async fn a_steady_rebuild_ends_although_writing_keeps_reading_waiting() {
     for (name, test) in backends().await {
         let organization = lived(&test).await;
         let store = test.store.as_ref();
-        for hundred in 10..35 {
-            let numbers = hundred * 100..(hundred + 1) * 100;
-            futures_util::future::join_all(numbers.map(|number| register_one(store, organization, number)))
-                .await;
-        }
+        register_many(store, organization, 1_000..3_500).await;
         let rebuilt = rebuild(store, (Swap::No, Pace::Steady), |_| {});
         let differences = tokio::time::timeout(Duration::from_mins(2), rebuilt).await;
         let differences = differences.unwrap_or_else(|_| panic!("{name}: it never ends")).unwrap();
@@ -183,16 +191,8 @@ async fn a_stream_that_is_met_again_long_after_is_read_again() {
     for (name, test) in backends().await {
         let organization = lived(&test).await;
         let store = test.store.as_ref();
-        let mut first = vec![];
-        for hundred in 10..75 {
-            let numbers = hundred * 100..(hundred + 1) * 100;
-            let registered = numbers.map(|number| register_one(store, organization, number));
-            let registered = futures_util::future::join_all(registered).await;
-            if hundred == 10 {
-                first = registered;
-            }
-        }
-        for registered in first {
+        let registered = register_many(store, organization, 1_000..7_500).await;
+        for registered in registered.into_iter().take(100) {
             cancel(store, registered).await;
         }
         let differences = rebuild(store, (Swap::No, Pace::Fast), |_| {}).await.unwrap();

@@ -64,16 +64,24 @@ type Parts<'a> = ([i64; 4], [&'a [u8]; 6]);
 /// The tag and the previous hash raw, then each field with its length as four big-endian bytes; numbers as decimal ASCII;
 /// no organization as length 0 (DESIGN.md §4).
 fn chained(previous: Hash, (numbers, texts): Parts<'_>) -> Hash {
-    let mut digits = [(); 4].map(|()| itoa::Buffer::new());
-    let mut numbers = digits.iter_mut().zip(numbers).map(|(digits, number)| digits.format(number).as_bytes());
-    let [position, version, schema, recorded_at] = [(); 4].map(|()| numbers.next().unwrap_or_default());
+    let [position, version, schema, recorded_at] = numbers;
     let [event_id, stream, event_type, organization, data, metadata] = texts;
+    let [a, b, c, d] = &mut [(); 4].map(|()| itoa::Buffer::new());
     let mut digest = Sha256::new();
     digest.update(b"mc-event-v1");
     digest.update(previous.0);
-    for field in
-        [position, event_id, stream, version, event_type, schema, organization, recorded_at, data, metadata]
-    {
+    for field in [
+        a.format(position).as_bytes(),
+        event_id,
+        stream,
+        b.format(version).as_bytes(),
+        event_type,
+        c.format(schema).as_bytes(),
+        organization,
+        d.format(recorded_at).as_bytes(),
+        data,
+        metadata,
+    ] {
         digest.update(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
         digest.update(field);
     }

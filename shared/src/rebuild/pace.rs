@@ -17,16 +17,8 @@ impl Pacer {
         Self { pace, turn: Mutex::new(Pauses::new(pace)) }
     }
 
-    /// Events per read.
-    pub(super) fn events(&self) -> u64 {
-        match self.pace {
-            Pace::Steady => 8,
-            Pace::Fast => 1_000,
-        }
-    }
-
-    /// Rows per write, about.
-    pub(super) fn rows(&self) -> usize {
+    /// Events per read, and rows per write, about.
+    pub(super) fn most(&self) -> u16 {
         match self.pace {
             Pace::Steady => 8,
             Pace::Fast => 1_000,

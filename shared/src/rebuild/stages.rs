@@ -76,7 +76,7 @@ impl Stages<'_> {
         // keep its turn, or its query would be ended by the server.
         let mut after = self.from;
         while after < self.to {
-            let most = self.pacer.events().min(self.to - after);
+            let most = u64::from(self.pacer.most()).min(self.to - after);
             let reading = self.store.log_page(after, u32::try_from(most).unwrap_or(u32::MAX));
             let page = self.pacer.bit(reading).await?;
             let Some(last) = page.last() else { break };
@@ -139,7 +139,7 @@ impl Stages<'_> {
         bits: &Sender<Bit>,
     ) -> Result<Folder, RebuildError> {
         loop {
-            let most = self.pacer.rows();
+            let most = self.pacer.most().into();
             let making = beside(move || folder.rows(most).map(|rows| (folder, rows)));
             let (after, rows) = self.pacer.bit(making).await??;
             folder = after;

@@ -93,20 +93,15 @@ impl Calls {
             drop(self.shared.pushes.send(Push::Event(name, payload)));
         }
         let mut result = outcome.result;
+        if let (Some(CallFault::Pad(bytes)), Ok(payload)) = (&fault, &mut result) {
+            merge(payload, &json!({ "raw": "x".repeat(*bytes) }));
+        }
+        let frame = answer(id, &result);
         let sent = match fault {
             Some(CallFault::DropAfter) => Some(Out::End(End::Drop)),
             Some(CallFault::CloseAfter(code)) => close(code),
-            Some(CallFault::Pad(bytes)) => {
-                if let Ok(payload) = &mut result {
-                    merge(payload, &json!({ "raw": "x".repeat(bytes) }));
-                }
-                Some(Out::Frame(answer(id, &result)))
-            }
-            Some(CallFault::Mute | CallFault::Drop | CallFault::Close(_) | CallFault::Refuse(_)) | None => {
-                let frame = answer(id, &result);
-                let is_woken = method == "chat.send" && result.is_ok();
-                Some(if is_woken { Out::Woken(frame) } else { Out::Frame(frame) })
-            }
+            _ if method == "chat.send" && result.is_ok() => Some(Out::Woken(frame)),
+            _ => Some(Out::Frame(frame)),
         };
         (sent, outcome.restarts)
     }
